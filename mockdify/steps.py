@@ -1,0 +1,97 @@
+"""What can happen on the wire, as values.
+
+A reply is a lazy iterator of steps. The core makes it, faults transform it, the journal watches it, and one driver
+performs it. Nothing here reads a clock or touches a socket.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from mockdify.events import Envelope, Event
+
+__all__ = ["Abort", "Body", "Emit", "Head", "Headers", "Leaving", "Reply", "Signal", "Step", "Wait"]
+
+Headers: TypeAlias = tuple[tuple[str, str], ...]
+
+Leaving: TypeAlias = Literal["close", "finish"]
+"""What a vanished client means: `close` the reply where it stands, or `finish` it unheard."""
+
+
+class Signal:
+    """A flag that wakes whoever waits for it: a stop call, a moved clock, a reset workspace."""
+
+    __slots__ = ("_waiters", "is_set")
+
+    def __init__(self) -> None:
+        self.is_set = False
+        self._waiters: list[Callable[[], None]] = []
+
+    def set(self) -> None:
+        """Raise the flag and call every waiter once."""
+        self.is_set = True
+        waiters, self._waiters = self._waiters, []
+        for call in waiters:
+            call()
+
+    def wake(self) -> None:
+        """Call every waiter once without raising the flag: something changed, look again."""
+        waiters, self._waiters = self._waiters, []
+        for call in waiters:
+            call()
+
+    def subscribe(self, call: Callable[[], None]) -> None:
+        """Have *call* called at the next `set` or `wake`."""
+        self._waiters.append(call)
+
+    def unsubscribe(self, call: Callable[[], None]) -> None:
+        """Forget *call*; not an error when it was called already."""
+        if call in self._waiters:
+            self._waiters.remove(call)
+
+
+@dataclass(frozen=True, slots=True)
+class Head:
+    """Status line and headers. Without `length` the body is streamed in chunks."""
+
+    status: int
+    headers: Headers = ()
+    length: int | None = None
+    leaving: Leaving = "close"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """Bytes as they go out, in one write."""
+
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Emit:
+    """One SSE event, structured until the driver encodes it."""
+
+    event: Event
+    envelope: Envelope
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing happens until the workspace's clock shows `until` (epoch seconds) or `wake` is signalled."""
+
+    until: float
+    wake: Signal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Abort:
+    """The connection ends here without a proper end: `reset` (RST) or `close` (FIN)."""
+
+    how: Literal["reset", "close"] = "reset"
+
+
+Step: TypeAlias = Head | Body | Emit | Wait | Abort
+Reply: TypeAlias = Iterator[Step]
