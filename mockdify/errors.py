@@ -19,14 +19,15 @@ class MockdifyError(Exception):
 class DifyError(Exception):
     """An error that Dify answers: HTTP `status`, machine `code`, human `message`.
 
-    `help_404` lets the router add its suggestions to a 404, as Dify does for errors raised by a handler.
-    `body` replaces the usual three keys where Dify has its own shape.
+    A 404 gets Dify's suggestions of similar paths appended, unless it is `plain`. `body` replaces the usual three keys
+    where Dify has its own shape.
     """
 
     status: int
     code: str
     message: str
     body: dict[str, Any] | None = None
+    plain: bool = False
 
     def payload(self) -> dict[str, Any]:
         """The JSON body, in Dify's key order."""

@@ -28,29 +28,25 @@ class Signal:
 
     def __init__(self) -> None:
         self.is_set = False
-        self._waiters: list[Callable[[], None]] = []
+        self._waiters: dict[Callable[[], None], None] = {}
 
     def set(self) -> None:
-        """Raise the flag and call every waiter once."""
+        """Raise the flag and wake everybody."""
         self.is_set = True
-        waiters, self._waiters = self._waiters, []
-        for call in waiters:
-            call()
+        self.wake()
 
     def wake(self) -> None:
-        """Call every waiter once without raising the flag: something changed, look again."""
-        waiters, self._waiters = self._waiters, []
-        for call in waiters:
+        """Call every subscriber: something changed, look again."""
+        for call in list(self._waiters):
             call()
 
     def subscribe(self, call: Callable[[], None]) -> None:
-        """Have *call* called at the next `set` or `wake`."""
-        self._waiters.append(call)
+        """Have *call* called at each `set` and `wake` until it is unsubscribed."""
+        self._waiters[call] = None
 
     def unsubscribe(self, call: Callable[[], None]) -> None:
-        """Forget *call*; not an error when it was called already."""
-        if call in self._waiters:
-            self._waiters.remove(call)
+        """Forget *call*; not an error when it is not known."""
+        self._waiters.pop(call, None)
 
 
 @dataclass(frozen=True, slots=True)

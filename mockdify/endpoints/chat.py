@@ -1,0 +1,445 @@
+"""POST /chat-messages for chat and agent-chat apps, and the way to the graph for advanced-chat apps."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from mockdify.endpoints import advanced_chat
+from mockdify.endpoints.generating import (
+    Turn,
+    ask_model,
+    blocking,
+    check_model,
+    failure_of,
+    generation_of,
+    metadata,
+    refuse_early,
+    streaming,
+    take_files,
+)
+from mockdify.errors import invalid_param, not_found
+from mockdify.events import AgentMessage, AgentThought, Envelope, Event, Message, MessageEnd, MessageReplace
+from mockdify.forms import validate
+from mockdify.model import ModelFailure, count_tokens, usage_of, zero_usage
+from mockdify.script import Choice, Round
+from mockdify.steps import Reply, Wait
+from mockdify.store import Conversation
+from mockdify.store import Message as Stored
+
+if TYPE_CHECKING:
+    from mockdify.context import Context
+    from mockdify.workspace import Task
+
+__all__ = ["chat_turn", "fill", "kept", "message_file", "open_conversation", "send"]
+
+_SLOT = re.compile(r"\{\{\s*(#?[\w.]+#?)\s*\}\}")
+_NAME_LIMIT = 20
+TITLE_AFTER = 1.0
+"""Seconds after which the model's title replaces the query as a conversation's name."""
+
+
+def fill(template: str, inputs: Mapping[str, Any]) -> str:
+    """A prompt or opening statement with its `{{variables}}` filled in; unknown ones stay as they are."""
+    if "{{" not in template:
+        return template
+    return _SLOT.sub(lambda slot: _shown(inputs[slot[1]]) if slot[1] in inputs else slot[0], template)
+
+
+def _shown(value: Any) -> str:
+    return "" if value is None else str(value)
+
+
+def send(ctx: Context) -> Reply:
+    """One turn of a chat, in Dify's order of checks."""
+    if ctx.installed.mode == "advanced-chat":
+        return advanced_chat.send(ctx)
+    return _send(ctx)
+
+
+def _send(ctx: Context) -> Reply:
+    payload, app = ctx.payload, ctx.installed.app
+    streamed = payload["response_mode"] == "streaming"
+    if app.mode == "agent-chat" and not streamed:
+        msg = "Agent Chat App does not support blocking mode"
+        raise invalid_param(msg)
+    query = take_query(payload["query"])
+    conversation = known_conversation(ctx, payload["conversation_id"])
+    files = take_files(ctx, payload["files"])
+    check_model(ctx)
+    inputs = validate(app.form, payload["inputs"], files=lambda value: take_files(ctx, [value])[0])
+    turn_number = len(conversation.messages) + 1 if conversation else 1
+    choice = ask_model(ctx, query, inputs, turn_number)
+    refuse_early(choice, ctx)
+
+    conversation, message = open_turn(ctx, conversation, inputs, query, files)
+    task = ctx.workspace.new_task(app.name, ctx.user, ctx.person.ids, graph=False)
+    envelope = Envelope.chat(
+        conversation_id=conversation.id, message_id=message.id, created_at=int(message.created_at), task_id=task.id
+    )
+    prompt_tokens = _prompt_tokens(app.pre_prompt, inputs, conversation, query)
+    body = _agent_turn if app.mode == "agent-chat" else chat_turn
+    turn = kept(ctx, message, task, body(ctx, message, task, choice, prompt_tokens, streamed))
+    if streamed:
+        yield from streaming(ctx, envelope, turn, leaving="close")
+        return
+
+    def answer() -> dict[str, Any]:
+        return {
+            "event": "message",
+            "task_id": task.id,
+            "id": message.id,
+            "message_id": message.id,
+            "conversation_id": conversation.id,
+            "mode": app.mode,
+            "answer": message.answer,
+            "metadata": metadata(
+                ctx.profile, message.usage or zero_usage(), streamed=False, resources=message.retriever_resources
+            ),
+            "created_at": int(message.created_at),
+        }
+
+    yield from blocking(ctx, turn, answer)
+
+
+# ---------------------------------------------------------------------- before the turn
+def take_query(query: str) -> str:
+    """The query without NULs; Dify refuses an empty one, but not a blank one."""
+    if not query:
+        msg = "query is required"
+        raise invalid_param(msg)
+    return query.replace("\0", "")
+
+
+def known_conversation(ctx: Context, conversation_id: str | None) -> Conversation | None:
+    """The asker's conversation of that id, None for a new one; whatever is not the asker's does not exist."""
+    if conversation_id is None:
+        return None
+    found = ctx.person.conversations.get(conversation_id)
+    if found is None:
+        msg = "Conversation Not Exists."
+        raise not_found(msg)
+    return found
+
+
+def open_conversation(ctx: Context, inputs: dict[str, Any], query: str) -> Conversation:
+    """A new conversation, named after its first query until the model's title arrives."""
+    now = ctx.now()
+    name = query if len(query) <= _NAME_LIMIT else query[:_NAME_LIMIT] + "…"
+    app = ctx.installed.app
+    conversation = Conversation(
+        id=ctx.person.ids.next(),
+        app=app.name,
+        user=ctx.user,
+        name=name,
+        inputs=inputs,
+        introduction=fill(app.opening_statement or "", inputs),
+        created_at=now,
+        updated_at=now,
+        number=ctx.person.number(),
+        title_due=now + TITLE_AFTER if ctx.payload.get("auto_generate_name", True) else None,
+        variables={variable.name: variable.value for variable in app.conversation_variables},
+    )
+    ctx.person.add_conversation(conversation)
+    return conversation
+
+
+def open_turn(
+    ctx: Context, conversation: Conversation | None, inputs: dict[str, Any], query: str, files: list[dict[str, Any]]
+) -> tuple[Conversation, Stored]:
+    """The conversation (made if need be) with a new message in it, not answered yet."""
+    if conversation is None:
+        conversation = open_conversation(ctx, inputs, query)
+    now = ctx.now()
+    message = Stored(
+        id=ctx.person.ids.next(),
+        conversation_id=conversation.id,
+        app=ctx.installed.name,
+        user=ctx.user,
+        inputs=inputs,
+        query=query,
+        created_at=now,
+        files=[message_file(ctx, file) for file in files],
+    )
+    conversation.messages.append(message)
+    ctx.person.messages[message.id] = message
+    ctx.person.touch(conversation, now)
+    return conversation, message
+
+
+def message_file(ctx: Context, file: Mapping[str, Any]) -> dict[str, Any]:
+    """A file of a question as GET /messages lists it."""
+    upload_id = file.get("upload_file_id") or file.get("related_id")
+    upload = ctx.workspace.store.uploads.get(str(upload_id))
+    if upload is not None:
+        upload.conversation_apps.add(ctx.installed.name)
+    return {
+        "id": ctx.person.ids.next(),
+        "filename": file.get("filename"),
+        "type": file.get("type"),
+        "url": file.get("url") or file.get("remote_url"),
+        "mime_type": file.get("mime_type"),
+        "size": file.get("size"),
+        "transfer_method": file.get("transfer_method"),
+        "belongs_to": "user",
+        "upload_file_id": upload.id if upload else None,
+    }
+
+
+def _prompt_tokens(prompt: str, inputs: Mapping[str, Any], conversation: Conversation, query: str) -> int:
+    past = conversation.messages[-2].usage if len(conversation.messages) > 1 else None
+    return count_tokens(fill(prompt, inputs), query) + (past["total_tokens"] if past else 0)
+
+
+# ---------------------------------------------------------------------- the turn
+def kept(ctx: Context, message: Stored, task: Task, turn: Turn) -> Turn:
+    """The turn with its bookkeeping: the failed message, the title that does not come, the task that ends."""
+    try:
+        yield from turn
+    except ModelFailure as failure:
+        message.status = "error"
+        message.error = failure_of(ctx.profile, failure, streamed=True, req_id="").message
+        forget_title(ctx, message)
+        raise
+    finally:
+        message.latency = ctx.now() - message.created_at
+        ctx.workspace.end_task(task)
+
+
+def forget_title(ctx: Context, message: Stored) -> None:
+    """A conversation whose first turn failed keeps the query as its name."""
+    conversation = ctx.person.conversations.get(message.conversation_id or "")
+    if conversation is not None and len(conversation.messages) == 1:
+        conversation.title_due = None
+
+
+def chat_turn(
+    ctx: Context, message: Stored, task: Task, choice: Choice, prompt_tokens: int, streamed: bool
+) -> Turn:
+    """What a chat app says: moderation and annotations first, else the model."""
+    canned, annotation = canned_answer(ctx, message.query, message.inputs)
+    if canned is not None:
+        yield from _canned(ctx, message, canned, annotation)
+        return
+    generation = generation_of(ctx, choice, prompt_tokens, task)
+    for item in generation.stream():
+        if isinstance(item, Wait):
+            yield item
+        else:
+            yield Message(id=message.id, answer=item, from_variable_selector=ctx.profile.message_selector)
+        if task.stopped:
+            break
+    replacement = moderated(ctx, generation.text)
+    if replacement is not None:
+        yield MessageReplace(answer=replacement, reason="")
+    text = generation.text if replacement is None else replacement
+    usage = stopped_usage(ctx, generation.usage, streamed) if task.stopped else generation.usage
+    message.retriever_resources = [dict(r) for r in choice.retriever_resources]
+    yield end_of_message(ctx, message, text, usage)
+
+
+def end_of_message(
+    ctx: Context, message: Stored, text: str, usage: dict[str, Any], annotation: dict[str, Any] | None = None
+) -> Event:
+    """Keep the finished answer and say that it is complete."""
+    message.answer, message.usage = text, usage
+    said = metadata(
+        ctx.profile, usage, streamed=True, annotation=annotation, resources=message.retriever_resources
+    )
+    files = ctx.profile.end_files
+    return MessageEnd(id=message.id, metadata=said, files=None if files is None else list(files))
+
+
+def stopped_usage(ctx: Context, usage: dict[str, Any], streamed: bool) -> dict[str, Any]:
+    """A stopped answer was not counted: no tokens, prices of `0E-7`, no times but the latency."""
+    none = usage | {
+        "prompt_tokens": 0,
+        "prompt_price": "0E-7",
+        "completion_tokens": 0,
+        "completion_price": "0E-7",
+        "total_tokens": 0,
+        "total_price": "0E-7",
+        "time_to_first_token": None,
+        "time_to_generate": None,
+    }
+    if streamed and ctx.profile.lean_stop_usage:
+        del none["time_to_first_token"], none["time_to_generate"]
+    return none
+
+
+# ---------------------------------------------------------------------- answers that no model gives
+def canned_answer(
+    ctx: Context, query: str, inputs: Mapping[str, Any]
+) -> tuple[str | None, dict[str, Any] | None]:
+    """What input moderation or an annotation answers instead of the model: (text, annotation_reply)."""
+    blocked = moderation(ctx, "inputs_config", " ".join([query, *map(_shown, inputs.values())]))
+    if blocked is not None:
+        return blocked, None
+    annotation = annotation_for(ctx, query)
+    if annotation is None:
+        return None, None
+    return annotation.answer, {"id": annotation.id, "account": {"id": ctx.workspace.tenant_id, "name": "mockdify"}}
+
+
+def annotation_for(ctx: Context, query: str) -> Any:
+    """The annotation that answers *query*, when annotation replies are on.
+
+    # unverified: Dify compares embeddings; here a question matches when it is the same but for case and blanks.
+    """
+    partition = ctx.partition
+    if not partition.annotation_reply_on or not partition.annotations:
+        return None
+    asked = " ".join(query.lower().split())
+    for annotation in partition.annotations.values():
+        if " ".join(annotation.question.lower().split()) == asked:
+            annotation.hit_count += 1
+            return annotation
+    return None
+
+
+def moderation(ctx: Context, part: str, text: str) -> str | None:
+    """The preset answer when *text* holds a keyword that the app's moderation watches for in this part."""
+    rule = ctx.installed.app.sensitive_word_avoidance
+    if not rule.get("enabled") or rule.get("type") != "keywords":
+        return None
+    config = rule.get("config") or {}
+    direction = config.get(part) or {}
+    if not direction.get("enabled"):
+        return None
+    words = [word for word in str(config.get("keywords", "")).split("\n") if word.strip()]
+    if any(word.lower() in text.lower() for word in words):
+        return str(direction.get("preset_response", ""))
+    return None
+
+
+def moderated(ctx: Context, text: str) -> str | None:
+    """What replaces the answer when output moderation refuses it."""
+    return moderation(ctx, "outputs_config", text)
+
+
+CANNED_PACE = 0.01
+"""Dify sends a prepared text one character at a time, every 10 ms."""
+
+
+def _canned(ctx: Context, message: Stored, text: str, annotation: dict[str, Any] | None) -> Turn:
+    for char in text:
+        yield Message(id=message.id, answer=char, from_variable_selector=ctx.profile.message_selector)
+    usage = zero_usage()
+    if ctx.profile.lean_stop_usage:
+        del usage["time_to_first_token"], usage["time_to_generate"]
+    yield end_of_message(ctx, message, text, usage, annotation)
+    message.usage = zero_usage()
+
+
+# ---------------------------------------------------------------------- agents
+def _agent_turn(
+    ctx: Context, message: Stored, task: Task, choice: Choice, prompt_tokens: int, streamed: bool
+) -> Turn:
+    """An agent's rounds: a thought opens, its words stream, the tool is named, its observation comes, the next round.
+
+    The closing round has words only. The saved answer joins what was said in all rounds.
+    """
+    canned, annotation = canned_answer(ctx, message.query, message.inputs)
+    if canned is not None:
+        yield from _canned_agent(ctx, message, canned, annotation)
+        return
+    rounds = choice.rounds or (*default_rounds(ctx, message.query), Round(chunks=choice.chunks))
+    said: list[str] = []
+    spoken = 0
+    usage: dict[str, Any] | None = None
+    for position, one in enumerate(rounds, start=1):
+        thought_id = ctx.person.ids.next()
+        last = position == len(rounds)
+        chunks = one.chunks if one.chunks is not None else (one.thought, "", "") if one.tool else choice.chunks
+        generation = generation_of(ctx, choice if last else choice._replace(fails=None), prompt_tokens, task, chunks)
+        opened = False
+        for item in generation.stream():
+            if isinstance(item, Wait):
+                yield item
+            else:
+                if not opened:
+                    opened = True
+                    yield AgentThought(id=thought_id, position=position)
+                yield AgentMessage(id=message.id, answer=item)
+            if task.stopped:
+                break
+        usage = generation.usage
+        spoken += usage["completion_tokens"]
+        said.append(generation.text)
+        if task.stopped:
+            usage = stopped_usage(ctx, usage, streamed)
+            break
+        if one.tool:
+            shown = thought_of(ctx, one, thought_id, position, generation.text)
+            yield AgentThought(**(shown | {"observation": ""}))
+            yield AgentThought(**shown)
+        else:
+            shown = {"id": thought_id, "position": position, "thought": generation.text}
+            yield AgentThought(**shown)
+        message.thoughts.append(stored_thought(ctx, message, shown))
+    usage = usage or zero_usage()
+    if not task.stopped and len(rounds) > 1:
+        usage |= usage_of(
+            choice.prices, usage["prompt_tokens"], spoken,
+            latency=usage["latency"], first=usage["time_to_first_token"], rest=usage["time_to_generate"],
+        )
+    yield end_of_message(ctx, message, "\n".join(filter(None, said)), usage)
+
+
+def _canned_agent(ctx: Context, message: Stored, text: str, annotation: dict[str, Any] | None) -> Turn:
+    for char in text:
+        yield AgentMessage(id=message.id, answer=char)
+    yield end_of_message(ctx, message, text, zero_usage(), annotation)
+
+
+def default_rounds(ctx: Context, query: str) -> tuple[Round, ...]:
+    """Without a script an agent uses the first tool whose name the query mentions: `current_time` for "time"."""
+    words = set(re.findall(r"\w+", query.lower()))
+    for tool in ctx.installed.app.tools:
+        if words & set(re.findall(r"[a-z]{3,}", tool.name.lower().replace("_", " "))):
+            return (
+                Round(
+                    thought="I will look. ",
+                    tool=tool.name,
+                    tool_input={tool.name: {}},
+                    observation=json.dumps({tool.name: f"a result of {tool.name}"}),
+                ),
+            )
+    return ()
+
+
+def thought_of(ctx: Context, one: Round, thought_id: str, position: int, text: str) -> dict[str, Any]:
+    """The fields of a finished tool round."""
+    tool = next((tool for tool in ctx.installed.app.tools if tool.name == one.tool), None)
+    label = tool.label if tool else one.tool
+    tool_input = one.tool_input if isinstance(one.tool_input, str) else json.dumps(one.tool_input or {one.tool: {}})
+    return {
+        "id": thought_id,
+        "position": position,
+        "thought": text or one.thought,
+        "observation": one.observation,
+        "tool": one.tool,
+        # Dify translates its own tools' labels; only the DSL's one is known here.
+        "tool_labels": {one.tool: {"zh_Hans": label, "en_US": label, "pt_BR": label, "ja_JP": label}},
+        "tool_input": tool_input,
+    }
+
+
+def stored_thought(ctx: Context, message: Stored, shown: Mapping[str, Any]) -> dict[str, Any]:
+    """A thought as GET /messages lists it."""
+    return {
+        "id": shown["id"],
+        "chain_id": None,
+        "message_id": message.id,
+        "position": shown["position"],
+        "thought": shown["thought"],
+        "tool": shown.get("tool", ""),
+        "tool_labels": shown.get("tool_labels", {}),
+        "tool_input": shown.get("tool_input", ""),
+        "created_at": int(ctx.now()),
+        "observation": shown.get("observation", ""),
+        "files": [],
+        **({"answer": shown["thought"]} if ctx.profile.message_accounting else {}),  # unverified: its place
+    }

@@ -1,0 +1,195 @@
+"""One run, two views: a turn is an iterator of events and waits; streaming sends it, blocking folds it.
+
+A turn raises `ModelFailure` where the model failed and `DifyError` where Dify gives up before the model is asked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from mockdify.errors import DifyError, invalid_param
+from mockdify.events import Envelope, ErrorEvent, Event
+from mockdify.forms import check_files
+from mockdify.ids import fixed_id
+from mockdify.model import Generation, ModelFailure
+from mockdify.pacing import with_pings
+from mockdify.script import Ask, Choice
+from mockdify.steps import Emit, Leaving, Reply, Wait
+
+if TYPE_CHECKING:
+    from mockdify.context import Context
+    from mockdify.profiles import Profile
+    from mockdify.store import Upload
+    from mockdify.workspace import Task
+
+__all__ = ["Turn", "ask_model", "blocking", "failure_of", "final_usage", "generation_of", "metadata", "streaming", "take_files"]
+
+Turn: TypeAlias = Iterator[Event | Wait]
+
+
+# ---------------------------------------------------------------------- the two views
+def streaming(ctx: Context, envelope: Envelope, turn: Turn, *, leaving: Leaving) -> Reply:
+    """The turn as a stream; a failure becomes its last event."""
+    return with_pings(
+        _stream(ctx, envelope, turn, leaving), interval=ctx.workspace.template.ping_interval, now=ctx.now
+    )
+
+
+def _stream(ctx: Context, envelope: Envelope, turn: Turn, leaving: Leaving) -> Reply:
+    yield ctx.stream_head(leaving)
+    try:
+        for item in turn:
+            yield item if isinstance(item, Wait) else Emit(item, envelope)
+    except ModelFailure as failure:
+        error = failure_of(ctx.profile, failure, streamed=True, req_id="")
+        yield Emit(ErrorEvent(code=error.code, status=error.status, message=error.message), envelope)
+
+
+def blocking(ctx: Context, turn: Turn, fold: Callable[[], Any]) -> Reply:
+    """The turn in silence, as long as its stream would take, then the one answer that *fold* makes of it."""
+    try:
+        for item in turn:
+            if isinstance(item, Wait):
+                yield item
+    except ModelFailure as failure:
+        raise failure_of(ctx.profile, failure, streamed=False, req_id=fixed_id(ctx.user, ctx.exchange.id)[:10]) from None
+    yield from ctx.generated(fold())
+
+
+# ---------------------------------------------------------------------- the model
+_DROPPED = "Request to Plugin Daemon Service failed-500"
+_QUOTA = (
+    "Your quota for Dify Hosted {what} has been exhausted. Please go to Settings -> Model Provider to complete your own "
+    "provider credentials."
+)
+
+
+def failure_of(profile: Profile, failure: ModelFailure, *, streamed: bool, req_id: str) -> DifyError:
+    """What chat, completion and agent apps make of a model's failure, in HTTP and in an `error` event."""
+    kind, said = failure.kind, failure.message
+    if kind == "rate-limit" and streamed:
+        code, status = profile.streamed_rate_limit
+        return DifyError(status, code, said)
+    if kind == "authorization":
+        said = "Incorrect API key provided"
+    if kind in ("rate-limit", "authorization", "bad-request", "connection", "server-unavailable"):
+        return DifyError(400, "completion_request_error", said)
+    if kind == "dropped":
+        return invalid_param(_DROPPED)
+    if kind == "credentials":
+        return invalid_param(said)
+    if kind == "quota":
+        return DifyError(400, "provider_quota_exceeded", said or _QUOTA.format(what="Model Provider" if streamed else "OpenAI"))
+    if kind == "not-initialized":
+        return DifyError(400, "provider_not_initialize", said)
+    if kind == "model-unsupported":
+        return DifyError(400, "model_currently_not_support", said or "Model Currently Not Support")
+    # An error the plugin does not name travels as JSON; only the HTTP form carries the request's id.
+    text = json.dumps({"error_type": "Exception", "message": said, "args": {}})
+    return invalid_param(text if streamed else f"req_id: {req_id} PluginInvokeError: {text}")
+
+
+BEFORE_ANY_EVENT = ("quota", "not-initialized", "model-unsupported")
+"""Failures that Dify meets before it opens a stream: HTTP errors in both modes (`provider_*` texts)."""
+
+
+def ask_model(ctx: Context, query: str, inputs: Mapping[str, Any], turn: int, *, node: str | None = None) -> Choice:
+    """What the script says to this query; kept on the exchange."""
+    choice = ctx.workspace.script.choose(
+        Ask(app=ctx.installed.name, user=ctx.user, query=query, inputs=inputs, turn=turn, node=node)
+    )
+    if ctx.exchange.answer is None:
+        ctx.exchange.answer = choice.rule
+    return choice
+
+
+def generation_of(ctx: Context, choice: Choice, prompt_tokens: int, task: Task, chunks: Sequence[str] | None = None) -> Generation:
+    """The model's call for a choice of the script."""
+    return Generation(
+        chunks=choice.chunks if chunks is None else chunks,
+        prompt_tokens=prompt_tokens,
+        now=ctx.now,
+        pace=ctx.workspace.template.pace if choice.pace is None else choice.pace,
+        wake=task.wake,
+        fails=choice.fails,
+        after=choice.after,
+        prices=choice.prices,
+        overrides=choice.overrides,
+    )
+
+
+def check_model(ctx: Context) -> None:
+    """Raise Dify's 400 when the app's model does not exist in this workspace."""
+    models, model = ctx.workspace.template.models, ctx.installed.app.model
+    if models is None or model is None or f"{model.provider}/{model.name}" in models:
+        return
+    if not any(known.startswith(f"{model.provider}/") for known in models):
+        msg = f"Provider {model.provider} does not exist."
+        raise invalid_param(msg)
+    msg = f"Model {model.name} not exist."
+    raise invalid_param(msg)
+
+
+def refuse_early(choice: Choice, ctx: Context) -> None:
+    """Raise what Dify answers before any event when the model may not be asked at all."""
+    if choice.fails is not None and choice.fails.kind in BEFORE_ANY_EVENT:
+        failure = choice.fails
+        if failure.kind == "not-initialized" and not failure.message and ctx.installed.app.model:
+            failure = ModelFailure(failure.kind, f"Model {ctx.installed.app.model.name} credentials is not initialized.")
+        raise failure_of(ctx.profile, failure, streamed=False, req_id="")
+
+
+# ---------------------------------------------------------------------- metadata
+def final_usage(usage: dict[str, Any]) -> dict[str, Any]:
+    """Usage as blocking answers write it: prices never in scientific notation."""
+    return {
+        key: f"{Decimal(value):f}" if key.endswith("price") and isinstance(value, str) and "E" in value else value
+        for key, value in usage.items()
+    }
+
+
+def metadata(
+    profile: Profile,
+    usage: dict[str, Any],
+    *,
+    streamed: bool,
+    annotation: dict[str, Any] | None = None,
+    resources: Iterable[Mapping[str, Any]] = (),
+    reasoning: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """The `metadata` object of an answer, in the key order of its release and view."""
+    found: dict[str, Any] = {}
+    lean = streamed and profile.lean_stream_metadata
+    if annotation is not None or not lean:
+        found["annotation_reply"] = annotation
+    found["retriever_resources"] = [dict(r) for r in resources]
+    found["usage"] = usage if streamed else final_usage(usage)
+    if profile.reasoning:
+        found["reasoning"] = dict(reasoning or {})
+    return found
+
+
+# ---------------------------------------------------------------------- files
+def take_files(ctx: Context, files: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
+    """The `files` of a request as the app takes them; uploads used here may be previewed by this app from now on."""
+    if not files:
+        return []
+    taken = check_files(
+        ctx.installed.file_rules,
+        files,
+        find_upload=lambda upload_id: find_upload(ctx, upload_id),
+        remote=ctx.workspace.template.remote_files,
+        enum_text=ctx.profile.enum_text,
+    )
+    return list(taken)
+
+
+def find_upload(ctx: Context, upload_id: str) -> Upload | None:
+    """The upload with this id, if the asker may use it."""
+    found = ctx.workspace.store.uploads.get(upload_id)
+    if found is None or (ctx.profile.uploads_by_user and found.owner_id != ctx.person.end_user.id):
+        return None
+    return found

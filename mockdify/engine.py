@@ -1,0 +1,405 @@
+"""The order of it all: route, key, pre-empting faults, Dify's checks, handler; around the reply damage and journal.
+
+`Engine.handle` makes a reply and touches nothing until it is iterated. No socket, no clock, no thread: the edge
+performs the steps.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import orjson
+
+from mockdify import wire
+from mockdify.context import ANYBODY, Context, Endpoint, service_headers
+from mockdify.endpoints import ENDPOINTS
+from mockdify.endpoints.files import download, user_of, whole
+from mockdify.errors import (
+    BAD_JSON,
+    NO_METHOD,
+    NO_USER,
+    NOT_JSON,
+    NUL_IN_TEXT,
+    UNHANDLED,
+    DifyError,
+    MockdifyError,
+    forbidden,
+    unauthorized,
+)
+from mockdify.faults import FaultContext, Spec, parse_spec, split_key
+from mockdify.faults.http import error_reply
+from mockdify.faults.plan import Asked, FaultPlan
+from mockdify.http import Request
+from mockdify.multipart import parse_multipart
+from mockdify.routing import Match, Router
+from mockdify.sse import encode
+from mockdify.steps import Abort, Body, Emit, Head, Reply
+from mockdify.workspace import Installed, Template, Workspace
+
+if TYPE_CHECKING:
+    from mockdify.journal import Exchange
+
+__all__ = ["Engine", "Handling"]
+
+log = logging.getLogger("mockdify")
+
+FAULT_HEADER = "x-mockdify-fault"
+BODY_LIMIT = 110 * 1024 * 1024
+"""The largest body taken at all: a video of 100 MB and its form. Dify's own nginx stops at 100 MB."""
+_USER_LIMIT = 255
+_NO_HEADER = unauthorized("Authorization header must be provided and start with 'Bearer'")
+_NOT_BEARER = unauthorized("Authorization scheme must be 'Bearer'")
+_BAD_TOKEN = unauthorized("Access token is invalid")
+_API_OFF = forbidden("The app's API service has been disabled.")
+
+
+class Handling:
+    """A request on its way: iterate it for the steps; its workspace and exchange are known at once."""
+
+    __slots__ = ("exchange", "steps", "workspace")
+
+    def __init__(self, workspace: Workspace, exchange: Exchange, steps: Reply) -> None:
+        self.workspace, self.exchange, self.steps = workspace, exchange, steps
+
+
+class Engine:
+    """All workspaces of one server, and the way of a request through one of them."""
+
+    def __init__(
+        self,
+        template: Template,
+        *,
+        time: Callable[[], float],
+        endpoints: Iterable[Endpoint] = ENDPOINTS,
+        control: Callable[[Engine, Request], Reply] | None = None,
+    ) -> None:
+        self.template = template
+        self.time = time
+        self.router = Router(endpoints)
+        self.control = control
+        self.workspaces: dict[str, Workspace] = {}
+        self._keys: dict[str, tuple[Workspace, Installed | None]] = {}
+        self.default = self.create("default", template)
+
+    # ------------------------------------------------------------------ workspaces
+    def create(self, id: str, template: Template, *, key_suffix: str = "") -> Workspace:  # noqa: A002
+        """A new workspace, reachable by its keys."""
+        workspace = Workspace(id, template, self.time, key_suffix=key_suffix)
+        workspace.faults = FaultPlan(random.Random(f"{template.seed}|{id}|faults").random)  # noqa: S311 - not a secret
+        self.workspaces[id] = workspace
+        self.learn_keys(workspace)
+        return workspace
+
+    def learn_keys(self, workspace: Workspace) -> None:
+        """Make every key of *workspace* lead to it."""
+        self._keys[workspace.dataset_key] = (workspace, None)
+        for installed in workspace.apps.values():
+            for key in installed.keys:
+                self._keys[key.token] = (workspace, installed)
+
+    def forget(self, workspace: Workspace) -> None:
+        """Close a workspace: its keys are unknown from now on, its open replies end."""
+        self._keys = {token: found for token, found in self._keys.items() if found[0] is not workspace}
+        if self.workspaces.get(workspace.id) is workspace:
+            del self.workspaces[workspace.id]
+        workspace.open_replies.set()
+
+    def reset(self, workspace: Workspace, template: Template | None = None, *, key_suffix: str = "") -> Workspace:
+        """A fresh world in the place of *workspace*; what still runs in the old one is cut off and heard no more."""
+        self.forget(workspace)
+        fresh = self.create(workspace.id, template or workspace.template, key_suffix=key_suffix)
+        if workspace is self.default:
+            self.default = fresh
+        return fresh
+
+    # ------------------------------------------------------------------ a request
+    def handle(self, request: Request) -> Reply:
+        """The reply to *request*, as steps. Nothing happens before it is iterated."""
+        yield from self.open(request).steps
+
+    def open(self, request: Request) -> Handling:
+        """Enter *request* in the journal of its workspace and prepare its reply."""
+        token, error = _token_of(request)
+        key, suffix = split_key(token) if "!" in token and token not in self._keys else (token, "")
+        workspace, installed = self._keys.get(key, (self.default, None))
+        if error is None and installed is None:
+            error = _BAD_TOKEN
+        exchange = workspace.journal.open(request)
+        if installed is not None:
+            exchange.app = installed.name
+        profile = (installed.profile if installed else None) or workspace.profile
+        reply = self._routed(workspace, installed, exchange, request, token, suffix, error)
+        guarded = _guarded(FaultContext(request, profile, workspace.clock.now), exchange, reply)
+        return Handling(workspace, exchange, _sent(guarded, exchange, workspace.clock.now))
+
+    def _routed(
+        self,
+        workspace: Workspace,
+        installed: Installed | None,
+        exchange: Exchange,
+        request: Request,
+        token: str,
+        suffix: str,
+        error: DifyError | None,
+    ) -> Reply:
+        path = request.path
+        profile = (installed.profile if installed else None) or workspace.profile
+        match = self.router.find(path)
+        if match is None:
+            yield from self._elsewhere(workspace, request)
+            return
+        method = "GET" if request.method == "HEAD" else request.method
+        endpoint = match.by_method.get(method)
+        if request.method == "OPTIONS":
+            yield from _options(profile, match, request)
+            return
+        if endpoint is not None and endpoint.needs and not getattr(profile, endpoint.needs):
+            yield from _html_404(profile, request)
+            return
+        if endpoint is None:
+            context = FaultContext(request, profile, workspace.clock.now)
+            yield from error_reply(context, NO_METHOD, cors=False)
+            return
+        if error is not None or installed is None:
+            raise error or _BAD_TOKEN
+        ctx = Context(request, workspace, installed, profile, exchange, match.values)
+        yield from self._damaged(ctx, endpoint, match, token, suffix)
+
+    def _damaged(self, ctx: Context, endpoint: Endpoint, match: Match, token: str, suffix: str) -> Reply:
+        """The honest reply with the faults that strike it around it."""
+        reply = _honest(ctx, endpoint)
+        struck = _struck(ctx, match, token, suffix)
+        if struck:
+            ctx.exchange.fault = ", ".join(spec.name for spec in struck)
+            context = FaultContext(ctx.request, ctx.profile, ctx.now)
+            reply = _guarded(context, ctx.exchange, reply)
+            for spec in struck:
+                reply = spec.make().apply(context, reply)
+        yield from reply
+
+    def _elsewhere(self, workspace: Workspace, request: Request) -> Reply:
+        """Paths that are no endpoint: redirects, signed downloads, the control API, Dify's HTML 404."""
+        path = request.path
+        profile = workspace.profile
+        if path.startswith("/_mockdify") and self.control is not None:
+            yield from self.control(self, request)
+            return
+        found = _signed_download(self.workspaces.values(), request)
+        if found is not None:
+            yield from whole(*found)
+            return
+        if path == "/v1" or "//" in path:
+            target = "/v1/" if path == "/v1" else "/" + "/".join(filter(None, path.split("/")))
+            query = request.target.partition("?")[2]
+            location = f"{request.scheme}://{request.host}{target}" + (f"?{query}" if query else "")
+            page = wire.html_redirect(location)
+            headers = service_headers(profile, wire.HTML, None, cors=False)
+            yield Head(308, (*headers, ("Location", location)), len(page))
+            yield Body(page)
+            return
+        yield from _html_404(profile, request)
+
+
+# ---------------------------------------------------------------------- the key
+def _token_of(request: Request) -> tuple[str, DifyError | None]:
+    """The bearer token, or what Dify says to a header that has none."""
+    header = request.header("authorization")
+    if not header or " " not in header.strip():
+        return "", _NO_HEADER
+    scheme, token = header.split(None, 1)
+    if scheme.lower() != "bearer":
+        return "", _NOT_BEARER
+    return token.strip(), None
+
+
+# ---------------------------------------------------------------------- the honest reply
+def _honest(ctx: Context, endpoint: Endpoint) -> Reply:
+    """Dify's own checks, in its order, then the handler."""
+    if not ctx.installed.api_enabled:
+        raise _API_OFF
+    _read_user(ctx, endpoint)
+    if endpoint.modes and ctx.installed.mode not in endpoint.modes:
+        assert endpoint.wrong_mode is not None
+        raise endpoint.wrong_mode
+    if endpoint.schema is not None:
+        asked = ctx.request.query if endpoint.method == "GET" else ctx.raw
+        ctx.payload = endpoint.schema.take(asked)
+    yield from endpoint.handler(ctx)
+
+
+def _read_user(ctx: Context, endpoint: Endpoint) -> None:
+    """Decode the body where one is demanded and make the end user known, as early as Dify does."""
+    source = endpoint.user
+    if endpoint.json or source in ("json", "json?"):
+        ctx.raw = _json_object(ctx.request)
+    if source == "none":
+        ctx.person = ctx.workspace.store.user(ctx.installed.name, ANYBODY, ctx.now())
+        return
+    if source in ("json", "json?"):
+        said = ctx.raw.get("user")
+    elif source == "form?":
+        said = user_of(parse_multipart(ctx.request))
+    else:
+        said = ctx.request.query.get("user")
+    if not said:
+        if not source.endswith("?"):
+            raise NO_USER
+        said = ANYBODY
+    ctx.user = said if isinstance(said, str) else str(said)
+    ctx.exchange.user = ctx.user
+    if "\0" in ctx.user:
+        raise NUL_IN_TEXT
+    if len(ctx.user) > _USER_LIMIT:
+        raise UNHANDLED  # the database refuses the long text
+    ctx.person = ctx.workspace.store.user(ctx.installed.name, ctx.user, ctx.now())
+
+
+def _json_object(request: Request) -> dict[str, Any]:
+    """The body as a JSON object, or Dify's 415, 400 or 500."""
+    kind = (request.header("content-type") or "").partition(";")[0].strip().lower()
+    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+        raise NOT_JSON
+    try:
+        found = orjson.loads(request.body)
+    except ValueError:
+        raise BAD_JSON from None
+    if not isinstance(found, dict):
+        raise UNHANDLED
+    return found
+
+
+# ---------------------------------------------------------------------- faults
+def _struck(ctx: Context, match: Match, token: str, suffix: str) -> list[Spec]:
+    """The faults of this request: its header's, its key's, then the workspace's rules."""
+    named = ctx.request.header(FAULT_HEADER)
+    plan: FaultPlan = ctx.workspace.faults
+    if named is None and not suffix and not plan.rules:
+        return []
+    struck: list[Spec] = []
+    try:
+        if named is not None:
+            spec, _ = parse_spec(named)
+            if _concerns(spec, ctx):
+                struck.append(spec)
+        if suffix:
+            spec, times = parse_spec(suffix)
+            if _concerns(spec, ctx) and plan.from_key(token, spec, times):
+                struck.append(spec)
+    except MockdifyError as mistake:
+        raise DifyError(400, "mockdify_fault", f"{mistake}", plain=True) from None
+    if plan.rules and not any(spec.kind.when == "before" for spec in struck):
+        struck += plan.pick(_asked(ctx, match, token))
+    return sorted(struck, key=lambda spec: spec.kind.when != "before")
+
+
+def _concerns(spec: Spec, ctx: Context) -> bool:
+    return spec.kind.when == "before" or _is_streamed(ctx.request)
+
+
+def _is_streamed(request: Request) -> bool:
+    body = _peek(request)
+    return body.get("response_mode") == "streaming"
+
+
+def _peek(request: Request) -> dict[str, Any]:
+    """The JSON body if there is one: for matching only, never an error."""
+    try:
+        found = orjson.loads(request.body)
+    except ValueError:
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _asked(ctx: Context, match: Match, token: str) -> Asked:
+    body = _peek(ctx.request)
+    return Asked(
+        method=ctx.request.method,
+        path=ctx.request.path,
+        rule=match.rule,
+        app=ctx.installed.name,
+        user=str(body.get("user") or ctx.request.query.get("user") or ""),
+        query=str(body.get("query") or ""),
+        key=split_key(token)[0],
+        headers={name.lower(): value for name, value in ctx.request.headers},
+        streamed=body.get("response_mode") == "streaming",
+    )
+
+
+# ---------------------------------------------------------------------- around the reply
+def _guarded(context: FaultContext, exchange: Exchange, reply: Reply) -> Reply:
+    """*reply*, where an error that is raised becomes the answer Dify gives."""
+    begun = False
+    try:
+        for step in reply:
+            begun = True
+            yield step
+    except DifyError as error:
+        yield from error_reply(context, error)
+    except Exception as error:  # the one seam: a mistake of ours must not reach the client as a traceback
+        log.exception("mockdify failed on %s %s", exchange.method, exchange.path)
+        exchange.warnings.append(f"mockdify failed: {type(error).__name__}: {error}")
+        if begun:
+            yield Abort("close")
+        else:
+            yield from error_reply(context, UNHANDLED)
+
+
+def _sent(reply: Reply, exchange: Exchange, now: Callable[[], float]) -> Reply:
+    """*reply* with its events encoded and everything that goes out kept in the journal."""
+    note = exchange.note
+    try:
+        for step in reply:
+            if isinstance(step, Emit):
+                data = encode(step.event, step.envelope)
+                note(data, now())
+                yield Body(data)
+                continue
+            if isinstance(step, Body):
+                note(step.data, now())
+            elif isinstance(step, Head):
+                exchange.status, exchange.headers = step.status, step.headers
+            elif isinstance(step, Abort):
+                exchange.close("aborted")
+            yield step
+        exchange.close("complete")
+    finally:
+        exchange.close("client gone")
+        end = getattr(reply, "close", None)
+        if end is not None:
+            end()
+
+
+def _options(profile: Any, match: Match, request: Request) -> Reply:
+    """OPTIONS: the methods, and what a preflight wants to hear. No key is needed."""
+    origin = request.header("origin")
+    headers = [*service_headers(profile, wire.HTML, origin), ("Allow", match.allowed)]
+    asked = request.header("access-control-request-headers")
+    if origin and request.header("access-control-request-method"):
+        names = [name.strip() for name in (asked or "").split(",")]
+        allowed = ", ".join(name for name in names if name.lower() in _PREFLIGHT)
+        if allowed:
+            headers.append(("Access-Control-Allow-Headers", allowed))
+        headers.append(("Access-Control-Allow-Methods", "DELETE, GET, OPTIONS, PATCH, POST, PUT"))
+    yield Head(200, tuple(headers), 0)
+
+
+_PREFLIGHT = {"authorization", "content-type", "x-app-code", "x-app-passport"}
+
+
+def _html_404(profile: Any, request: Request) -> Reply:
+    cors = request.path == "/v1/"
+    headers = service_headers(profile, wire.HTML, request.header("origin"), cors=cors)
+    yield Head(404, headers, len(wire.HTML_404))
+    yield Body(wire.HTML_404)
+
+
+def _signed_download(workspaces: Iterable[Workspace], request: Request) -> Any:
+    parts = request.path.strip("/").split("/")
+    if len(parts) != 3 or parts[0] != "files" or parts[2] != "file-preview":
+        return None
+    return next((found for ws in workspaces if (found := download(ws, request, parts[1])) is not None), None)
+
+
