@@ -10,28 +10,27 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-import tempfile
-import tomllib
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field, fields, replace
-from datetime import UTC, datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from mockdify import shapes
-from mockdify.durations import INSTANT, Pace
 from mockdify.errors import MockdifyError
 from mockdify.model import FAILURES
 from mockdify.script import VARIABLES, NodeScript, Round, Rule, Script, When
-from mockdify.shapes import Field, KeyPath, Problem, Problems, Shape, table
+from mockdify.settings import SETTINGS, Settings, merge
+from mockdify.shapes import Field, Problems, table
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from mockdify.shapes import KeyPath
 
 __all__ = [
-    "FROZEN_START",
-    "PROFILES",
     "STARTER",
     "AppConfig",
-    "Clock",
     "Config",
     "Settings",
     "Source",
@@ -45,150 +44,6 @@ __all__ = [
 ]
 
 FILE, PYPROJECT, SECTION = "mockdify.toml", "pyproject.toml", ("tool", "mockdify")
-PROFILES = ("1.16", "1.13", "guide")
-FROZEN_START = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
-"""Where a frozen clock stands unless a time is given: fixed, so that two runs are alike."""
-
-
-class Clock(NamedTuple):
-    """How a workspace's clock starts: `at` in epoch seconds (None: now); a frozen one moves only when told to."""
-
-    frozen: bool = False
-    at: float | None = None
-
-
-# --- settings: one value for the whole server, from flags, environment or file ---------------------------------------
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Settings:
-    """What holds for the whole server. Durations are seconds."""
-
-    host: str = "127.0.0.1"
-    port: int = 5001
-    profile: str = "1.16"
-    seed: int = 0
-    pace: Pace = INSTANT
-    ping_interval: float = 10.0
-    clock: Clock = Clock()
-    coalesce: bool = False
-    models: tuple[str, ...] | None = None
-    """The models there are, `provider/model`; None when every model is there."""
-    remote_files: Literal["accept", "unreachable", "fetch"] = "accept"
-    silence: float = 300.0
-    """How long a release that hangs on a bad request stays silent."""
-    keepalive: float = 75.0
-    connections: int = 0
-    """The most connections at once; 0 for any number."""
-    strict_http: bool = False
-    """Keep-alive and connections as Dify's own server has them, unless they are given."""
-    cassette: tuple[Path, ...] = ()
-    watch: bool = False
-    admin: bool = True
-    admin_token: str | None = None
-    quiet: bool = False
-
-
-_STRICT_HTTP = {"keepalive": 2.0, "connections": 10}
-
-
-def _clock(given: Any) -> Clock:
-    match given:
-        case "real":
-            return Clock()
-        case "frozen":
-            return Clock(frozen=True, at=FROZEN_START)
-        case Clock():
-            return given
-        case datetime():
-            moment = given
-        case _:
-            try:
-                moment = datetime.fromisoformat(given)
-            except (TypeError, ValueError):
-                allowed = '"real", "frozen" or a time like "2026-01-01T00:00:00Z"'
-                raise MockdifyError(f"{shapes.shown(given)} is not a clock; allowed: {allowed}") from None
-    return Clock(frozen=True, at=(moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp())
-
-
-def _paths(value: Any, path: KeyPath, problems: Problems) -> tuple[Path, ...]:
-    one_or_more = [value] if isinstance(value, str | Path) else value
-    found = shapes.list_of(shapes.path, what="a path or a list of paths")(one_or_more, path, problems)
-    return tuple(map(Path, found))
-
-
-def _model(value: Any, path: KeyPath, problems: Problems) -> str:
-    if isinstance(value, str) and re.fullmatch(r"[^/]+(/[^/]+)+", value):
-        return value
-    problems.add(path, f'a model like "provider/model" is needed, got {shapes.shown(value)}')
-    return ""
-
-
-class _Setting(NamedTuple):
-    """A setting's shape in the file, and how the text of a flag or an environment variable becomes such a value."""
-
-    shape: Shape
-    from_text: Callable[[str], Any] = str
-
-
-def _whole_number(written: str) -> Any:
-    return int(written) if re.fullmatch(r"\s*[+-]?\d{1,40}\s*", written) else written
-
-
-def _yes_or_no(written: str) -> Any:
-    words = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
-    return words.get(written.strip().lower(), written)
-
-
-def _listed(written: str) -> list[str]:
-    return [one.strip() for one in written.split(",") if one.strip()]
-
-
-_FLAG = _Setting(shapes.flag, _yes_or_no)
-_DURATION = _Setting(shapes.duration)
-_SETTINGS: Mapping[str, _Setting] = {
-    "profile": _Setting(shapes.one_of(PROFILES, "profile")),
-    "seed": _Setting(shapes.whole(), _whole_number),
-    "host": _Setting(shapes.text),
-    "port": _Setting(shapes.whole(0, 65535), _whole_number),
-    "pace": _Setting(shapes.pace),
-    "ping_interval": _Setting(shapes.duration_above_zero),
-    "clock": _Setting(shapes.by_parser(_clock)),
-    "coalesce": _FLAG,
-    "models": _Setting(shapes.list_of(_model, what='a list of "provider/model"'), _listed),
-    "remote_files": _Setting(shapes.one_of(("accept", "unreachable", "fetch"), "way with remote files")),
-    "silence": _DURATION,
-    "keepalive": _DURATION,
-    "connections": _Setting(shapes.whole(0), _whole_number),
-    "strict_http": _FLAG,
-    "cassette": _Setting(_paths, _listed),
-    "watch": _FLAG,
-    "admin": _FLAG,
-    "admin_token": _Setting(shapes.text),
-    "quiet": _FLAG,
-}
-
-
-def merge(flags: Mapping[str, Any], environ: Mapping[str, str], file: Config | Mapping[str, Any] | None) -> Settings:
-    """The settings to use: a flag before `MOCKDIFY_*` in *environ* before the *file* before what is built in.
-
-    Args:
-        flags: by the setting's name; None where the flag was not given.
-        file: a `Config`, or settings that were read already.
-    """
-    problems = Problems()
-    chosen = dict(file.given if isinstance(file, Config) else file or {})
-    for name, setting in _SETTINGS.items():
-        variable = f"MOCKDIFY_{name.upper()}"
-        sources = ((environ.get(variable) or None, variable), (flags.get(name), f"--{name.replace('_', '-')}"))
-        for value, source in sources:
-            if value is not None:
-                parsed = setting.from_text(value) if isinstance(value, str) else value
-                chosen[name] = setting.shape(parsed, (source,), problems)
-    problems.tell()
-    if chosen.get("strict_http"):
-        chosen = _STRICT_HTTP | chosen
-    return Settings(**chosen)
 
 
 # --- a rule, a node, an app, a fault ---------------------------------------------------------------------------------
@@ -267,9 +122,9 @@ _ROUND = table(
 )
 
 
-def _chunk_pace(value: Any, path: KeyPath, problems: Problems) -> float | None:
-    parsed: Pace | None = shapes.pace(value, path, problems)
-    return None if parsed is None else parsed.seconds
+def _chunk_pace(value: Any, path: KeyPath, problems: Problems) -> float:
+    seconds: float = shapes.pace(value, path, problems).seconds
+    return seconds
 
 
 _DEFAULTS_FIELDS = {
@@ -291,7 +146,7 @@ _RULE_FIELDS = {
 
 
 def _build_rule(found: dict[str, Any], path: KeyPath, problems: Problems) -> Rule:
-    if not found.keys() & _DEFAULTS_FIELDS.keys():
+    if not found.keys() & _DEFAULTS_FIELDS.keys() and not problems.within(path):
         problems.add(path, f"a rule that says nothing; it needs one of {', '.join(_DEFAULTS_FIELDS)}")
     if "fails" not in found:
         for name in ("message", "after"):
@@ -309,10 +164,9 @@ _DEFAULTS = table(_DEFAULTS_FIELDS, _build_rule)
 
 
 def rule_from(data: Any, *, label: str = "answer") -> Rule:
-    """The rule that *data* says with the keys of `[[answers]]`, e.g. the body of a control request.
+    """The rule that *data* says with the keys of `[[answers]]`; messages call it *label*.
 
-    Args:
-        label: what messages call it.
+    For rules that come from Python and over HTTP; `when` also takes `"inputs.x"` as one key.
     """
     problems = Problems()
     rule: Rule = _RULE(data, (label,), problems)
@@ -426,7 +280,7 @@ _FAULT = table(
 )
 
 _TOP: Mapping[str, Field] = {
-    **{name: Field(setting.shape) for name, setting in _SETTINGS.items()},
+    **{name: Field(setting.shape) for name, setting in SETTINGS.items()},
     "defaults": Field(_DEFAULTS),
     "answers": Field(shapes.list_of(_RULE, what="a list of tables")),
     "apps": Field(shapes.list_of(_APP, what="a list of tables")),
@@ -515,7 +369,7 @@ def load(path: Path | str) -> Config:
     found = table(_TOP)(_section(source, _parsed(source)), (), problems)
     apps = _checked_apps(found.pop("apps", ()), path.parent, problems)
     _tell(source, problems)
-    given = {name: found[name] for name in _SETTINGS if name in found}
+    given = {name: found[name] for name in SETTINGS if name in found}
     if "cassette" in given:
         given["cassette"] = tuple(path.parent / one for one in given["cassette"])
     return Config(
@@ -617,6 +471,8 @@ def _read(path: Path) -> str:
 
 
 def _parsed(source: Source) -> dict[str, Any]:
+    import tomllib  # noqa: PLC0415 - 17 ms that a server without a file need not pay
+
     try:
         return tomllib.loads(source.text)
     except (ValueError, RecursionError) as err:
@@ -652,7 +508,11 @@ def _up_to_root(folder: Path) -> list[Path]:
 def _has_section(pyproject: Path) -> bool:
     try:
         text = pyproject.read_text("utf-8")
-        return "mockdify" in text and SECTION[1] in tomllib.loads(text).get(SECTION[0], {})
+        if SECTION[1] not in text:
+            return False
+        import tomllib  # noqa: PLC0415 - 17 ms that most need not pay
+
+        return SECTION[1] in tomllib.loads(text).get(SECTION[0], {})
     except (OSError, ValueError):  # somebody else's mistake: whoever owns the file will tell
         return False
 
@@ -718,6 +578,8 @@ answer = "This is a mock. Nothing is scripted for: {{ query }}"
 
 def write_starter(path: Path | str) -> Path:
     """Write `STARTER` to *path*, whole or not at all; a file that is there stays."""
+    import tempfile  # noqa: PLC0415 - only `mockdify init` needs it
+
     path = Path(path)
     if os.path.lexists(path):
         raise MockdifyError(f"{_shown(path)} is there already; remove it first, or give another name")

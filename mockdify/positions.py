@@ -6,9 +6,11 @@ The text has been read by `tomllib` already, so the scanner here may trust it to
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from functools import lru_cache
-from typing import NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 __all__ = ["Place", "find_places", "line_and_column"]
 

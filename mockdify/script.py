@@ -7,15 +7,20 @@ used is known to each workspace's own `Script` alone. Nothing here does I/O, rea
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from functools import lru_cache, partial
 from types import MappingProxyType
-from typing import Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 from mockdify import templates
 from mockdify.errors import MockdifyError
-from mockdify.model import FAILURES, Failure, ModelFailure, Prices, cut
+from mockdify.model import FAILURES, ModelFailure, Prices, cut
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from mockdify.model import Failure
 
 __all__ = [
     "VARIABLES",
@@ -217,7 +222,7 @@ class Explained(NamedTuple):
 class _Entry:
     """A rule at its place in one workspace's script, and how often it was used there."""
 
-    __slots__ = ("app", "in_sequence", "limit", "fixed", "rule", "tests", "used")
+    __slots__ = ("app", "fixed", "in_sequence", "limit", "rule", "tests", "used")
 
     def __init__(self, rule: Rule, app: str | None, *, in_sequence: bool = False) -> None:
         self.rule = rule
@@ -277,11 +282,9 @@ class Script:
             entry.used = 0
 
     def add(self, rule: Rule, *, app: str | None = None, in_sequence: bool = False) -> None:
-        """Add *rule* for *app* (None: for every app), before all that the configuration says, behind those added earlier.
+        """Add *rule* for *app* (None: every app), before all that was given, behind what was added earlier.
 
-        Args:
-            in_sequence: without conditions and without `times`, answer once and make way for the next that was
-                added so; the last of them answers for ever.
+        Rules added *in_sequence* that have neither conditions nor `times` answer once each, the last for ever.
         """
         self._added.append(_Entry(rule, app, in_sequence=in_sequence and rule.times is None and rule.when.is_empty))
         for scope in {entry.app for entry in self._added}:
@@ -319,7 +322,7 @@ class Script:
         return sorted((_explained(entry, ask) for entry in (*self._added, *self._given)), key=_distance)
 
     def _plan(self, app: str) -> tuple[_Entry, ...]:
-        """The rules that *app* tries: added ones first, in each part its own before the workspace's, then as written."""
+        """The rules that *app* tries: added ones first; in each part its own before the workspace's, as written."""
         parts = [(many, scope) for many in (self._added, self._given) for scope in (app, None)]
         plan = tuple(entry for many, scope in parts for entry in many if entry.app == scope)
         if len(self._plans) < _MOST_PLANS:  # whoever asks for ever new names makes no more than this many
@@ -334,7 +337,7 @@ class Script:
     def _fixed(self, rule: Rule | None) -> Choice | None:
         """The choice that *rule* always gives; None when it depends on the call, or fails with a fresh error."""
         speaker = self._speaker(rule)
-        if rule is None or speaker is None or rule.fails is not None or _has_template(speaker):
+        if rule is None or speaker is None or rule.fails is not None or _depends_on_call(speaker):
             return None
         return self._choice(rule, Ask(app=""))
 
@@ -369,9 +372,9 @@ def _has_words(rule: Rule) -> bool:
     return bool(rule.rounds) or rule.chunks is not None or rule.answer is not None
 
 
-def _has_template(rule: Rule) -> bool:
+def _depends_on_call(rule: Rule) -> bool:
     if rule.rounds:
-        return any(templates.is_template(repr(one)) for one in rule.rounds)
+        return bool(rule.rounds[-1].tool) or any(templates.is_template(repr(one)) for one in rule.rounds)
     return rule.chunks is None and templates.is_template(rule.answer or "")
 
 

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from pathlib import PurePath
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mockdify import templates
-from mockdify.durations import parse_duration, parse_pace
+from mockdify.durations import INSTANT, parse_duration, parse_pace
 from mockdify.errors import MockdifyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
 
 __all__ = [
     "Field",
@@ -71,6 +74,10 @@ class Problems:
     def add(self, path: KeyPath, text: str, *, at_key: bool = False) -> None:
         """Note one mistake at *path*."""
         self.items.append(Problem(path=path, text=text, at_key=at_key))
+
+    def within(self, path: KeyPath) -> bool:
+        """Whether there is a mistake at *path* or below."""
+        return any(item.path[: len(path)] == path for item in self.items)
 
     def tell(self) -> None:
         """Raise one `MockdifyError` with a line for each mistake there is."""
@@ -219,7 +226,7 @@ def duration_above_zero(value: Any, path: KeyPath, problems: Problems) -> float:
 
 
 duration = by_parser(parse_duration, 0.0)
-pace = by_parser(parse_pace)
+pace = by_parser(parse_pace, INSTANT)
 
 
 def template(known: Sequence[str] | None = None) -> Shape:
@@ -284,8 +291,7 @@ def table(
 ) -> Shape:
     """A table with the keys of *fields*, handed to *build* as a dict of what was given.
 
-    Args:
-        others: what keys beyond *fields* may hold; None refuses them.
+    *others* is what keys beyond *fields* may hold; None refuses them.
     """
 
     def shape(value: Any, path: KeyPath, problems: Problems) -> Any:

@@ -7,13 +7,15 @@ are against accidents of the author, not against an attacker. Jinja2 is imported
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 from mockdify.errors import MockdifyError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection
+
     from jinja2 import Template
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
@@ -41,9 +43,8 @@ def is_template(text: str) -> bool:
 def render(template: str, variables: Mapping[str, Any], *, strict: bool = True) -> str:
     """*template* with *variables* filled in; a text without `{{`, `{%` or `{#` comes back as it is.
 
-    Args:
-        strict: a variable that is not there is a mistake (scripts); otherwise it is empty, as in Dify's own
-            template node.
+    When *strict*, a variable that is not there is a mistake (scripts); otherwise it is empty, and a last newline is
+    dropped, as Jinja2 does by itself and so Dify's template node.
     """
     if not is_template(template):
         return template
@@ -146,7 +147,8 @@ def _bounded(environment: ImmutableSandboxedEnvironment, template: str) -> Any:
         visit_Macro = visit_CallBlock = visit_For  # noqa: N815 - Jinja2's names
 
         def visit_Concat(self, node: Any) -> Any:  # noqa: N802 - Jinja2's name
-            return call(_JOIN, *self.generic_visit(node).nodes)
+            parts: Any = self.generic_visit(node)
+            return call(_JOIN, *parts.nodes)
 
     tree = Bound().visit(environment.parse(template))
     for node in tree.find_all(nodes.Node):
