@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar, cast
 
 import yaml
 
 from mockdify.errors import MockdifyError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
 __all__ = ["Document", "Path_", "Section", "load_yaml", "nearest", "parse_yaml"]
@@ -79,10 +79,9 @@ _BUILDING: Final = object()
 def _compose(text: str) -> yaml.Node | None:
     loader = _Loader(text)
     try:
-        node: yaml.Node | None = loader.get_single_node()
+        return cast("yaml.Node | None", loader.get_single_node())
     finally:
         loader.dispose()
-    return node
 
 
 class _MistakeError(Exception):
@@ -123,7 +122,9 @@ class _Builder:
         except ValueError:
             pass
         shown = node.tag.removeprefix(_TAG)
-        raise _MistakeError(node, f"the tag {shown!r} does not fit here; only plain texts, numbers, true, false and null are allowed")
+        raise _MistakeError(
+            node, f"the tag {shown!r} does not fit here; only plain texts, numbers, true, false and null are allowed"
+        )
 
     def _mapping(self, node: yaml.Node) -> dict[str, Any]:
         made: dict[str, Any] = {}
@@ -339,7 +340,9 @@ class Section:
         """What *allowed* holds for the text under *key*; *what* names such a text."""
         value = self.data.get(key)
         if value is None:
-            raise self.error(f"the key {key!r} is missing: {what} is one of {', '.join(allowed)}{nearest(key, self.data)}")
+            raise self.error(
+                f"the key {key!r} is missing: {what} is one of {', '.join(allowed)}{nearest(key, self.data)}"
+            )
         text = self._text(value, key)
         if text not in allowed:
             raise self.error(

@@ -6,6 +6,7 @@ Nothing here knows keys, users or answers.
 
 from mockdify.apps.about import info, meta, parameters, site
 from mockdify.apps.app import (
+    NO_FILES,
     Agent,
     App,
     ConversationVariable,
@@ -24,6 +25,7 @@ from mockdify.apps.dsl import default_key, load_app, parse_app
 
 __all__ = [
     "DEMO_KEYS",
+    "NO_FILES",
     "Agent",
     "App",
     "ConversationVariable",

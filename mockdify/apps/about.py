@@ -5,10 +5,11 @@ Keys and their order are those of the recordings; what differs by release is an 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mockdify.apps.app import App
 
 __all__ = ["SYSTEM_LIMITS", "info", "meta", "parameters", "site"]
@@ -41,9 +42,7 @@ _NO_UPLOAD: Final = {
 }
 
 
-def parameters(
-    app: App, *, limits: Mapping[str, int] = SYSTEM_LIMITS, bare_moderation: bool = True
-) -> dict[str, Any]:
+def parameters(app: App, *, limits: Mapping[str, int] = SYSTEM_LIMITS, bare_moderation: bool = True) -> dict[str, Any]:
     """The body of GET /parameters.
 
     Args:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 __all__ = [
     "NO_FILES",
@@ -35,10 +38,8 @@ VariableType: TypeAlias = Literal[
     "external_data_tool",
 ]
 
-_value = dataclass(frozen=True, slots=True, kw_only=True)
 
-
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class FileRules:
     """Which files are taken, and how many. Empty `types` and `methods` allow all; a limit of 0 is none."""
 
@@ -54,7 +55,7 @@ class FileRules:
 NO_FILES = FileRules(enabled=False)
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Variable:
     """One input of an app: an item of `user_input_form`, or a variable of the start node."""
 
@@ -63,14 +64,14 @@ class Variable:
     type: VariableType = "text-input"
     required: bool = False
     default: Any = None
-    """Taken when the input is absent. Easy-UI apps have none: Dify shows their default in the form but never fills it in."""
+    """Taken when the input is absent. Easy-UI apps have none: what their form shows as default is never filled in."""
     max_length: int | None = None
     """Code points of a text, files of a file-list; None is no limit."""
     options: tuple[str, ...] = ()
     files: FileRules = NO_FILES
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelRef:
     """The model an app calls."""
 
@@ -80,7 +81,7 @@ class ModelRef:
     completion_params: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Moderation:
     """`sensitive_word_avoidance`: the keywords and what is answered instead; None where that side is off."""
 
@@ -90,7 +91,7 @@ class Moderation:
     output_response: str | None = None
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Features:
     """What is switched on. `raw` is the section as the DSL has it, for `/parameters`."""
 
@@ -107,7 +108,7 @@ class Features:
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Tool:
     """A tool that an agent may use."""
 
@@ -119,7 +120,7 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Agent:
     """How an agent works: its strategy, its tools, how many rounds it may take."""
 
@@ -128,7 +129,7 @@ class Agent:
     max_iteration: int = 5
 
 
-@_value
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ConversationVariable:
     """A variable that a chatflow keeps for each conversation."""
 

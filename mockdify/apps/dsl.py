@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, get_args
 
 from mockdify.apps.app import (
@@ -25,10 +24,13 @@ from mockdify.apps.app import (
     Variable,
     VariableType,
 )
-from mockdify.documents import Document, Section, load_yaml, parse_yaml
+from mockdify.documents import Section, load_yaml, parse_yaml
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
+
+    from mockdify.documents import Document
 
 __all__ = ["default_key", "load_app", "parse_app"]
 
@@ -80,7 +82,11 @@ def _app(document: Document, name: str) -> App:
         workflow = root.needed("workflow", f"{mode} apps have their graph there")
         return App(**common, **_graph(workflow))
     # unverified: no export of a New Agent was seen; whatever it holds beside `model_config` is left alone
-    config = root.section("model_config") if mode == "agent" else root.needed("model_config", f"{mode} apps are set up there")
+    config = (
+        root.section("model_config")
+        if mode == "agent"
+        else root.needed("model_config", f"{mode} apps are set up there")
+    )
     return App(**common, **_easy(config))
 
 
