@@ -52,7 +52,7 @@ class Profile:
     stop_error: str = _row("Aborted: User requested stop", "the error of a stopped run")
     stop_by_anyone: bool = _row(True, "another user's stop ends a chatflow's or workflow's stream at once")
     file_too_large: str = _row("", "the message of 413 `file_too_large`")
-    enum_text: str = _row("'{value}' is not a valid {enum}", "the text for an unknown transfer method or file type")
+    named_enums: bool = _row(True, "an unknown transfer method is told with the name of its enum")
     speech_disabled: tuple[str, str] = _row(
         ("speech_to_text_disabled", "Speech to text is disabled."), "audio-to-text while speech is off", since="1.16.0"
     )
@@ -95,7 +95,7 @@ PROFILES: dict[str, Profile] = {
         stop_error="Stopped by user.",
         stop_by_anyone=False,
         file_too_large="File size exceeded. {message}",
-        enum_text="No matching enum found for value '{value}'",
+        named_enums=False,
         speech_disabled=("invalid_param", "Speech to text is not enabled"),
         no_audio=(
             "bad_request_key_error",

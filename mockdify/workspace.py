@@ -64,11 +64,17 @@ class Installed:
         return file_rules(self.app)
 
     @cached_property
+    def environment(self) -> dict[str, Any]:
+        """The environment variables of the app's graph."""
+        found = (self.app.workflow or {}).get("environment_variables") or ()
+        return {variable.get("name"): variable.get("value") for variable in found}
+
+    @cached_property
     def graph(self) -> Graph:
         """The app's graph, parsed at its first run."""
         from mockdify.graph import parse_graph  # noqa: PLC0415 - a server of chat apps never needs it
 
-        return parse_graph(self.app.workflow or {}, source=self.app.name)
+        return parse_graph(self.app.workflow or {}, source=self.app.source or self.app.name)
 
 
 @dataclass(slots=True)

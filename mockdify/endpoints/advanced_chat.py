@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from mockdify.endpoints import chat
-from mockdify.endpoints.generating import blocking, metadata, take_files
+from mockdify.endpoints.generating import blocking, file_value, metadata, take_files, take_inputs
 from mockdify.endpoints.graphs import (
     GraphTurn,
     check_published,
@@ -16,14 +16,14 @@ from mockdify.endpoints.graphs import (
 )
 from mockdify.errors import DifyError, invalid_param
 from mockdify.events import Envelope, Event, Message, MessageEnd
-from mockdify.forms import validate
 from mockdify.model import zero_usage
 from mockdify.steps import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from mockdify.context import Context
+    from mockdify.forms import InputFile
     from mockdify.graph import Chunk
     from mockdify.steps import Reply
     from mockdify.store import Conversation
@@ -49,8 +49,8 @@ def send(ctx: Context) -> Reply:
         return
     try:
         query = chat.take_query(payload["query"])
-        files = take_files(ctx, payload["files"])
-        inputs = validate(ctx.installed.app.form, payload["inputs"], files=lambda value: take_files(ctx, [value])[0])
+        files = take_files(ctx)
+        inputs = take_inputs(ctx)
     except DifyError as error:
         yield from late(ctx, error, streamed=streamed)
         return
@@ -66,7 +66,7 @@ def _answer(
     conversation: Conversation | None,
     inputs: dict[str, Any],
     query: str,
-    files: list[dict[str, Any]],
+    files: Sequence[InputFile],
     *,
     streamed: bool,
 ) -> Reply:
@@ -80,7 +80,7 @@ def _answer(
         inputs,
         {
             "sys.query": query,
-            "sys.files": files,
+            "sys.files": [file_value(ctx, file) for file in files],
             "sys.user_id": ctx.user,
             "sys.dialogue_count": len(conversation.messages),
         },

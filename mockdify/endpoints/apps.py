@@ -24,7 +24,7 @@ def parameters(ctx: Context) -> Reply:
     """Features, the input form and the limits of uploads; a graph app must be published."""
     if not ctx.installed.published:
         raise APP_UNAVAILABLE
-    return ctx.json(apps.parameters(ctx.installed.app, lean_word_avoidance=ctx.profile.lean_word_avoidance))
+    return ctx.json(apps.parameters(ctx.installed.app, bare_moderation=ctx.profile.lean_word_avoidance))
 
 
 def meta(ctx: Context) -> Reply:

@@ -27,7 +27,7 @@ def to_text(ctx: Context) -> Reply:
     """A transcription of whatever was said."""
     parts = [part for part in parse_multipart(ctx.request) if part.filename is not None]
     file = next((part for part in parts if part.name == "file"), None)
-    if not ctx.installed.app.speech_to_text.get("enabled"):
+    if not ctx.installed.app.features.speech_to_text:
         raise DifyError(400, *ctx.profile.speech_disabled)
     if file is None:
         raise DifyError(400, *ctx.profile.no_audio)
@@ -45,7 +45,7 @@ def to_audio(ctx: Context) -> Reply:
         message = ctx.person.messages.get(_uuid(asked["message_id"]) or "")
         if message is None or not message.answer:
             return ctx.json(None)
-    if not ctx.installed.app.text_to_speech.get("enabled"):
+    if not ctx.installed.app.features.text_to_speech:
         msg = "TTS is not enabled"
         raise invalid_param(msg)
     if not asked["message_id"] and asked["text"] is None:

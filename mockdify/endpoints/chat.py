@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from mockdify.endpoints import advanced_chat
@@ -19,10 +19,11 @@ from mockdify.endpoints.generating import (
     refuse_early,
     streaming,
     take_files,
+    take_inputs,
 )
+from mockdify.endpoints.files import source_url
 from mockdify.errors import invalid_param, not_found
 from mockdify.events import AgentMessage, AgentThought, Envelope, Event, Message, MessageEnd, MessageReplace
-from mockdify.forms import validate
 from mockdify.model import ModelFailure, count_tokens, usage_of, zero_usage
 from mockdify.script import Choice, Round
 from mockdify.steps import Reply, Wait
@@ -30,7 +31,9 @@ from mockdify.store import Conversation
 from mockdify.store import Message as Stored
 
 if TYPE_CHECKING:
+    from mockdify.apps import Tool
     from mockdify.context import Context
+    from mockdify.forms import InputFile
     from mockdify.workspace import Task
 
 __all__ = ["chat_turn", "fill", "kept", "message_file", "open_conversation", "send"]
@@ -62,14 +65,14 @@ def send(ctx: Context) -> Reply:
 def _send(ctx: Context) -> Reply:
     payload, app = ctx.payload, ctx.installed.app
     streamed = payload["response_mode"] == "streaming"
-    if app.mode == "agent-chat" and not streamed:
+    if app.is_agent and not streamed:
         msg = "Agent Chat App does not support blocking mode"
         raise invalid_param(msg)
     query = take_query(payload["query"])
     conversation = known_conversation(ctx, payload["conversation_id"])
-    files = take_files(ctx, payload["files"])
+    files = take_files(ctx)
     check_model(ctx)
-    inputs = validate(app.form, payload["inputs"], files=lambda value: take_files(ctx, [value])[0])
+    inputs = take_inputs(ctx)
     turn_number = len(conversation.messages) + 1 if conversation else 1
     choice = ask_model(ctx, query, inputs, turn_number)
     refuse_early(choice, ctx)
@@ -80,7 +83,7 @@ def _send(ctx: Context) -> Reply:
         conversation_id=conversation.id, message_id=message.id, created_at=int(message.created_at), task_id=task.id
     )
     prompt_tokens = _prompt_tokens(app.pre_prompt, inputs, conversation, query)
-    body = _agent_turn if app.mode == "agent-chat" else chat_turn
+    body = _agent_turn if app.is_agent else chat_turn
     turn = kept(ctx, message, task, body(ctx, message, task, choice, prompt_tokens, streamed))
     if streamed:
         yield from streaming(ctx, envelope, turn, leaving="close")
@@ -135,7 +138,7 @@ def open_conversation(ctx: Context, inputs: dict[str, Any], query: str) -> Conve
         user=ctx.user,
         name=name,
         inputs=inputs,
-        introduction=fill(app.opening_statement or "", inputs),
+        introduction=fill(app.features.opening_statement, inputs),
         created_at=now,
         updated_at=now,
         number=ctx.person.number(),
@@ -147,7 +150,7 @@ def open_conversation(ctx: Context, inputs: dict[str, Any], query: str) -> Conve
 
 
 def open_turn(
-    ctx: Context, conversation: Conversation | None, inputs: dict[str, Any], query: str, files: list[dict[str, Any]]
+    ctx: Context, conversation: Conversation | None, inputs: dict[str, Any], query: str, files: Sequence[InputFile]
 ) -> tuple[Conversation, Stored]:
     """The conversation (made if need be) with a new message in it, not answered yet."""
     if conversation is None:
@@ -169,20 +172,19 @@ def open_turn(
     return conversation, message
 
 
-def message_file(ctx: Context, file: Mapping[str, Any]) -> dict[str, Any]:
-    """A file of a question as GET /messages lists it."""
-    upload_id = file.get("upload_file_id") or file.get("related_id")
-    upload = ctx.workspace.store.uploads.get(str(upload_id))
+def message_file(ctx: Context, file: InputFile) -> dict[str, Any]:
+    """A file of a question as GET /messages lists it; from now on the app may preview it."""
+    upload = ctx.workspace.store.uploads.get(file.related_id or "")
     if upload is not None:
         upload.conversation_apps.add(ctx.installed.name)
     return {
         "id": ctx.person.ids.next(),
-        "filename": file.get("filename"),
-        "type": file.get("type"),
-        "url": file.get("url") or file.get("remote_url"),
-        "mime_type": file.get("mime_type"),
-        "size": file.get("size"),
-        "transfer_method": file.get("transfer_method"),
+        "filename": file.name,
+        "type": file.type,
+        "url": source_url(ctx.request, ctx.workspace, upload) if upload else file.url,
+        "mime_type": file.mime_type,
+        "size": file.size,
+        "transfer_method": file.transfer_method,
         "belongs_to": "user",
         "upload_file_id": upload.id if upload else None,
     }
@@ -274,7 +276,8 @@ def canned_answer(
     ctx: Context, query: str, inputs: Mapping[str, Any]
 ) -> tuple[str | None, dict[str, Any] | None]:
     """What input moderation or an annotation answers instead of the model: (text, annotation_reply)."""
-    blocked = moderation(ctx, "inputs_config", " ".join([query, *map(_shown, inputs.values())]))
+    rule = ctx.installed.app.features.moderation
+    blocked = _blocked(ctx, rule.input_response, " ".join([query, *map(_shown, inputs.values())])) if rule else None
     if blocked is not None:
         return blocked, None
     annotation = annotation_for(ctx, query)
@@ -299,28 +302,18 @@ def annotation_for(ctx: Context, query: str) -> Any:
     return None
 
 
-def moderation(ctx: Context, part: str, text: str) -> str | None:
-    """The preset answer when *text* holds a keyword that the app's moderation watches for in this part."""
-    rule = ctx.installed.app.sensitive_word_avoidance
-    if not rule.get("enabled") or rule.get("type") != "keywords":
+def _blocked(ctx: Context, response: str | None, text: str) -> str | None:
+    """*response* when *text* holds a keyword that the app's moderation watches for."""
+    rule = ctx.installed.app.features.moderation
+    if rule is None or response is None or not any(word.lower() in text.lower() for word in rule.keywords):
         return None
-    config = rule.get("config") or {}
-    direction = config.get(part) or {}
-    if not direction.get("enabled"):
-        return None
-    words = [word for word in str(config.get("keywords", "")).split("\n") if word.strip()]
-    if any(word.lower() in text.lower() for word in words):
-        return str(direction.get("preset_response", ""))
-    return None
+    return response
 
 
 def moderated(ctx: Context, text: str) -> str | None:
     """What replaces the answer when output moderation refuses it."""
-    return moderation(ctx, "outputs_config", text)
-
-
-CANNED_PACE = 0.01
-"""Dify sends a prepared text one character at a time, every 10 ms."""
+    rule = ctx.installed.app.features.moderation
+    return _blocked(ctx, rule.output_response, text) if rule else None
 
 
 def _canned(ctx: Context, message: Stored, text: str, annotation: dict[str, Any] | None) -> Turn:
@@ -394,10 +387,15 @@ def _canned_agent(ctx: Context, message: Stored, text: str, annotation: dict[str
     yield end_of_message(ctx, message, text, zero_usage(), annotation)
 
 
+def _tools(ctx: Context) -> tuple[Tool, ...]:
+    agent = ctx.installed.app.agent
+    return agent.tools if agent else ()
+
+
 def default_rounds(ctx: Context, query: str) -> tuple[Round, ...]:
     """Without a script an agent uses the first tool whose name the query mentions: `current_time` for "time"."""
     words = set(re.findall(r"\w+", query.lower()))
-    for tool in ctx.installed.app.tools:
+    for tool in _tools(ctx):
         if words & set(re.findall(r"[a-z]{3,}", tool.name.lower().replace("_", " "))):
             return (
                 Round(
@@ -412,8 +410,8 @@ def default_rounds(ctx: Context, query: str) -> tuple[Round, ...]:
 
 def thought_of(ctx: Context, one: Round, thought_id: str, position: int, text: str) -> dict[str, Any]:
     """The fields of a finished tool round."""
-    tool = next((tool for tool in ctx.installed.app.tools if tool.name == one.tool), None)
-    label = tool.label if tool else one.tool
+    tool = next((tool for tool in _tools(ctx) if tool.name == one.tool), None)
+    label = tool.label or tool.name if tool else one.tool
     tool_input = one.tool_input if isinstance(one.tool_input, str) else json.dumps(one.tool_input or {one.tool: {}})
     return {
         "id": thought_id,

@@ -13,9 +13,9 @@ from mockdify.endpoints.generating import (
     refuse_early,
     streaming,
     take_files,
+    take_inputs,
 )
 from mockdify.events import Envelope
-from mockdify.forms import validate
 from mockdify.model import count_tokens, zero_usage
 from mockdify.steps import Reply
 from mockdify.store import Message
@@ -30,9 +30,9 @@ def send(ctx: Context) -> Reply:
     """One completion: `query` for the script is the app's prompt with its variables filled in."""
     payload, app = ctx.payload, ctx.installed.app
     streamed = payload["response_mode"] == "streaming"
-    files = take_files(ctx, payload["files"])
+    files = take_files(ctx)
     check_model(ctx)
-    inputs = validate(app.form, payload["inputs"], files=lambda value: take_files(ctx, [value])[0])
+    inputs = take_inputs(ctx)
     prompt = fill(app.pre_prompt, inputs) or payload["query"]
     choice = ask_model(ctx, prompt, inputs, 1)
     refuse_early(choice, ctx)

@@ -10,9 +10,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from mockdify.endpoints.files import source_url
 from mockdify.errors import DifyError, invalid_param
 from mockdify.events import Envelope, ErrorEvent, Event
-from mockdify.forms import check_files
+from mockdify.forms import InputFile, check_files, input_files, validate
 from mockdify.ids import fixed_id
 from mockdify.model import Generation, ModelFailure
 from mockdify.pacing import with_pings
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from mockdify.store import Upload
     from mockdify.workspace import Task
 
-__all__ = ["Turn", "ask_model", "blocking", "failure_of", "final_usage", "generation_of", "metadata", "streaming", "take_files"]
+__all__ = ["Turn", "ask_model", "blocking", "failure_of", "final_usage", "generation_of", "metadata", "file_value", "streaming", "take_files", "take_inputs"]
 
 Turn: TypeAlias = Iterator[Event | Wait]
 
@@ -172,19 +173,38 @@ def metadata(
     return found
 
 
-# ---------------------------------------------------------------------- files
-def take_files(ctx: Context, files: Sequence[Mapping[str, Any]] | None) -> list[dict[str, Any]]:
-    """The `files` of a request as the app takes them; uploads used here may be previewed by this app from now on."""
+# ---------------------------------------------------------------------- inputs and files
+def take_inputs(ctx: Context) -> dict[str, Any]:
+    """The request's `inputs` as the app's form takes them; files as the values that events and records show."""
+    resolve = input_files(
+        find_upload=lambda upload_id: find_upload(ctx, upload_id),
+        remote=ctx.workspace.template.remote_files,
+        strict=ctx.installed.app.is_graph,
+        named_methods=ctx.profile.named_enums,
+    )
+    values = validate(ctx.installed.app.form, ctx.payload["inputs"], files=resolve)
+    return {name: _plain(ctx, value) for name, value in values.items()}
+
+
+def _plain(ctx: Context, value: Any) -> Any:
+    if isinstance(value, InputFile):
+        return file_value(ctx, value)
+    return [_plain(ctx, item) for item in value] if isinstance(value, list) else value
+
+
+def take_files(ctx: Context) -> list[InputFile]:
+    """The request's `files` as the app takes them."""
+    files = ctx.payload["files"]
     if not files:
         return []
-    taken = check_files(
+    return check_files(
         ctx.installed.file_rules,
         files,
         find_upload=lambda upload_id: find_upload(ctx, upload_id),
         remote=ctx.workspace.template.remote_files,
-        enum_text=ctx.profile.enum_text,
+        strict=ctx.installed.mode == "workflow",
+        named_methods=ctx.profile.named_enums,
     )
-    return list(taken)
 
 
 def find_upload(ctx: Context, upload_id: str) -> Upload | None:
@@ -193,3 +213,26 @@ def find_upload(ctx: Context, upload_id: str) -> Upload | None:
     if found is None or (ctx.profile.uploads_by_user and found.owner_id != ctx.person.end_user.id):
         return None
     return found
+
+
+def file_value(ctx: Context, file: InputFile) -> dict[str, Any]:
+    """A file as a value of a run: what events and run records show of it."""
+    # unverified: key order and `related_id` of a remote file; no recording has a file in a run
+    upload = ctx.workspace.store.uploads.get(file.related_id or "")
+    if upload is not None:
+        upload.conversation_apps.add(ctx.installed.name)
+    url = source_url(ctx.request, ctx.workspace, upload) if upload else file.url
+    return {
+        "dify_model_identity": "__dify__file__",
+        "id": None,
+        "tenant_id": ctx.workspace.tenant_id,
+        "type": file.type,
+        "transfer_method": file.transfer_method,
+        "remote_url": file.url,
+        "related_id": file.related_id,
+        "filename": file.name,
+        "extension": file.extension,
+        "mime_type": file.mime_type,
+        "size": file.size,
+        "url": url,
+    }

@@ -84,7 +84,7 @@ def own(ctx: Context) -> Message:
 def suggested(ctx: Context) -> Reply:
     """Three questions that could follow, when the app offers them."""
     message = own(ctx)
-    if not ctx.installed.app.suggested_questions_after_answer.get("enabled"):
+    if not ctx.installed.app.features.suggested_questions_after_answer:
         msg = "Suggested Questions Is Disabled."
         raise bad_request(msg)
     about = " ".join(message.query.split())[:40]

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
-from mockdify.endpoints.generating import blocking, take_files
+from mockdify.endpoints.generating import blocking, file_value, take_files, take_inputs
 from mockdify.endpoints.graphs import (
     GraphTurn,
     check_published,
@@ -19,7 +19,6 @@ from mockdify.endpoints.graphs import (
 )
 from mockdify.errors import UNHANDLED, DifyError, invalid_param, not_found
 from mockdify.events import Envelope, Event
-from mockdify.forms import validate
 from mockdify.steps import Body, Head, Wait
 from mockdify.wire import as_python_json
 
@@ -46,8 +45,8 @@ def run(ctx: Context) -> Reply:
     streamed = payload["response_mode"] == "streaming"
     check_published(ctx)
     try:
-        files = take_files(ctx, payload["files"])
-        inputs = validate(ctx.installed.app.form, payload["inputs"], files=lambda value: take_files(ctx, [value])[0])
+        files = take_files(ctx)
+        inputs = take_inputs(ctx)
     except DifyError as error:
         yield from late(ctx, error, streamed=streamed)
         return
@@ -56,7 +55,7 @@ def run(ctx: Context) -> Reply:
         yield from refused
         return
     task = ctx.workspace.new_task(ctx.installed.name, ctx.user, ctx.person.ids, graph=True)
-    graph_run = GraphTurn(ctx, task, inputs, {"sys.files": files, "sys.user_id": ctx.user})
+    graph_run = GraphTurn(ctx, task, inputs, {"sys.files": [file_value(ctx, file) for file in files], "sys.user_id": ctx.user})
     turn = _turn(ctx, graph_run, task)
     if streamed:
         yield from stream_of_run(ctx, Envelope.workflow(run_id=graph_run.run.id, task_id=task.id), turn)
