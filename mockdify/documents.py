@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping, Sequence
     from pathlib import Path
 
-__all__ = ["Document", "Path_", "Section", "load_yaml", "nearest", "parse_yaml"]
+__all__ = ["Document", "Place", "Section", "load_yaml", "nearest", "parse_yaml"]
 
-Path_: TypeAlias = tuple[str | int, ...]
+Place: TypeAlias = tuple[str | int, ...]
 """The way from the root of a document to a value: keys of mappings, places in lists."""
 
 _T = TypeVar("_T")
@@ -163,7 +163,7 @@ class Document:
     text: str
     data: Any
 
-    def where(self, path: Path_) -> str:
+    def where(self, path: Place) -> str:
         """`file:line:column` of the value at *path*, or of the nearest thing around it that exists."""
         node = _compose(self.text)
         for step in path:
@@ -174,7 +174,7 @@ class Document:
         mark = node.start_mark if node is not None else None
         return f"{self.source}:{mark.line + 1}:{mark.column + 1}" if mark else f"{self.source}:1:1"
 
-    def error(self, path: Path_, what: str) -> MockdifyError:
+    def error(self, path: Place, what: str) -> MockdifyError:
         """The one-line error *what* about the value at *path*."""
         return MockdifyError(f"{self.where(path)}: {what}")
 
@@ -189,7 +189,8 @@ def _child(node: yaml.Node | None, step: str | int) -> yaml.Node | None:
     if isinstance(node, yaml.MappingNode):
         return next((value for key, value in node.value if key.value == step), None)
     if isinstance(node, yaml.SequenceNode) and isinstance(step, int) and step < len(node.value):
-        return node.value[step]
+        item: yaml.Node = node.value[step]
+        return item
     return None
 
 
@@ -259,7 +260,7 @@ class Section:
     """
 
     document: Document
-    path: Path_
+    path: Place
     data: Mapping[str, Any]
 
     def error(self, what: str, *keys: str | int) -> MockdifyError:
@@ -383,7 +384,7 @@ def _shown(text: str) -> str:
     return repr(text if len(text) <= _MAX_SHOWN else text[: _MAX_SHOWN - 1] + "…")
 
 
-def _dotted(path: Path_) -> str:
+def _dotted(path: Place) -> str:
     made = ""
     for step in path:
         made += f"[{step}]" if isinstance(step, int) else f".{step}" if made else step

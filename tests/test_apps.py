@@ -8,6 +8,7 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -28,6 +29,7 @@ from mockdify.apps import (
     site,
 )
 from mockdify.apps.about import SYSTEM_LIMITS
+from mockdify.documents import parse_yaml
 from mockdify.errors import MockdifyError
 
 SHARED = Path(__file__).resolve().parents[1].parent / "shared"
@@ -353,3 +355,30 @@ def test_a_damaged_export_loads_or_is_told_in_one_line(data):
     except MockdifyError as error:
         assert re.match(r"x\.yml:\d+:\d+: ", str(error))  # noqa: PT017
         assert "\n" not in str(error)  # noqa: PT017
+
+
+WRONG = st.sampled_from([None, True, 3, 0.5, "", "word", [], ["word"], [[]], [{}], {}, {"word": {}}])
+
+
+def places(value, path=()):
+    yield path
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for step, item in inner:
+        yield from places(item, (*path, step))
+
+
+@given(st.data(), st.sampled_from([EASY, GRAPH]))
+def test_an_export_with_any_wrong_value_answers_or_is_told_with_its_place(data, text):
+    export = json.loads(json.dumps(parse_yaml(text, source="x.yml").data))
+    *way, last = data.draw(st.sampled_from([path for path in places(export) if path]))
+    holder = export
+    for step in way:
+        holder = holder[step]
+    holder[last] = data.draw(WRONG)
+    try:
+        loaded = app(yaml.safe_dump(export))
+    except MockdifyError as error:
+        assert re.match(r"x\.yml:\d+:\d+: ", str(error))  # noqa: PT017
+    else:
+        for body in (parameters(loaded), info(loaded), meta(loaded), site(loaded)):
+            json.dumps(body)

@@ -1,6 +1,7 @@
 """What an app says about itself: the answers of `/parameters`, `/info`, `/meta` and `/site`.
 
 Keys and their order are those of the recordings; what differs by release is an argument whose default is 1.16.
+The bodies share the export's own objects: encode them, do not change them.
 """
 
 from __future__ import annotations

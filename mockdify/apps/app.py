@@ -191,7 +191,7 @@ class App:
         if self.prompt_type != "advanced":
             return ()
         prompt: Any = self.chat_prompt_config.get("prompt") or self.completion_prompt_config.get("prompt") or ()
-        return (prompt,) if isinstance(prompt, Mapping) else prompt
+        return [one for one in (prompt if isinstance(prompt, list) else [prompt]) if isinstance(one, Mapping)]
 
 
 def file_rules(app: App) -> FileRules:

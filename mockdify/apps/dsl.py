@@ -145,7 +145,11 @@ def _agent(section: Section) -> Agent | None:
     return Agent(
         strategy=strategy,
         # Tools of the first agents were one-key objects; Dify, too, takes only those that name tool and provider.
-        tools=tuple(_tool(tool) for tool in section.sections("tools") if tool.data.get("tool_name")),
+        tools=tuple(
+            _tool(tool)
+            for tool in section.sections("tools")
+            if tool.data.get("tool_name") and tool.flag("enabled", default=True)
+        ),
         max_iteration=section.number("max_iteration") or 5,
     )
 
@@ -178,11 +182,9 @@ def _graph(workflow: Section) -> dict[str, Any]:
 
 
 def _start_variables(graph: Section) -> tuple[Section, ...]:
-    for node in graph.sections("nodes"):
-        data = node.section("data")
-        if data.data.get("type") == "start":
-            return data.sections("variables")
-    return ()
+    nodes = [node.section("data") for node in graph.sections("nodes")]
+    start = next((data for data in nodes if data.data.get("type") == "start"), None)
+    return start.sections("variables") if start is not None else ()
 
 
 def _renewed(upload: Section) -> Section:
