@@ -275,7 +275,7 @@ def _json_object(request: Request) -> dict[str, Any]:
 def _struck(ctx: Context, match: Match, token: str, suffix: str) -> list[Spec]:
     """The faults of this request: its header's, its key's, then the workspace's rules."""
     named = ctx.request.header(FAULT_HEADER)
-    plan: FaultPlan = ctx.workspace.faults
+    plan = ctx.workspace.faults
     if named is None and not suffix and not plan.rules:
         return []
     struck: list[Spec] = []

@@ -97,10 +97,7 @@ class Event:
         return {"event": self.name, **common, "data": own} if self.wrapped else {"event": self.name, **common, **own}
 
 
-_event = dataclass(frozen=True, slots=True, kw_only=True)
-
-
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Ping(Event):
     """A keep-alive: an SSE block without data, exactly `event: ping` and a blank line."""
 
@@ -110,7 +107,7 @@ class Ping(Event):
 PING = Ping()
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Message(Event):
     """A delta of the answer."""
 
@@ -130,7 +127,7 @@ class Message(Event):
         }
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentMessage(Event):
     """A delta of an agent's answer."""
 
@@ -139,7 +136,7 @@ class AgentMessage(Event):
     answer: str
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgentThought(Event):
     """One round of an agent; the same id comes again as the round fills up."""
 
@@ -154,7 +151,7 @@ class AgentThought(Event):
     message_files: list[str] = field(default_factory=list)
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageFile(Event):
     """A file that a tool made."""
 
@@ -165,7 +162,7 @@ class MessageFile(Event):
     url: str
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageReplace(Event):
     """The answer so far is to be thrown away and replaced (output moderation, snapshots)."""
 
@@ -174,7 +171,7 @@ class MessageReplace(Event):
     reason: str
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MessageEnd(Event):
     """The answer is complete; usage and citations."""
 
@@ -184,7 +181,7 @@ class MessageEnd(Event):
     files: list[Json] | None
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TtsMessage(Event):
     """A piece of speech, base64."""
 
@@ -192,7 +189,7 @@ class TtsMessage(Event):
     audio: str
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TtsMessageEnd(Event):
     """The speech is complete; `audio` is empty."""
 
@@ -200,7 +197,7 @@ class TtsMessageEnd(Event):
     audio: str = ""
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorEvent(Event):
     """A failure after the status line was sent: the HTTP status is still 200."""
 
@@ -211,7 +208,7 @@ class ErrorEvent(Event):
     message: str
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class _RunEvent(Event):
     """An event of a graph run: its data is wrapped, and its envelope names the run."""
 
@@ -219,7 +216,7 @@ class _RunEvent(Event):
     wrapped: ClassVar[bool] = True
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowStarted(_RunEvent):
     """A run of the graph began."""
 
@@ -231,7 +228,7 @@ class WorkflowStarted(_RunEvent):
     reason: str = "initial"
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeStarted(_RunEvent):
     """A node began. `index` is always 1 and the predecessor always null in live events."""
 
@@ -251,7 +248,7 @@ class NodeStarted(_RunEvent):
     agent_strategy: Json = None
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class NodeFinished(_RunEvent):
     """A node ended: `status` is succeeded, failed or exception (handled by an error strategy)."""
 
@@ -279,7 +276,7 @@ class NodeFinished(_RunEvent):
     loop_id: str | None = None
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IterationStarted(_RunEvent):
     """An iteration node began; it has no node_started of its own."""
 
@@ -295,7 +292,7 @@ class IterationStarted(_RunEvent):
     inputs_truncated: bool = False
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IterationNext(_RunEvent):
     """The next item of an iteration."""
 
@@ -309,7 +306,7 @@ class IterationNext(_RunEvent):
     extras: dict[str, Json] = field(default_factory=dict)
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class IterationCompleted(_RunEvent):
     """An iteration node ended."""
 
@@ -333,14 +330,14 @@ class IterationCompleted(_RunEvent):
     steps: int
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopStarted(IterationStarted):
     """A loop node began."""
 
     name: ClassVar[str] = "loop_started"
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopNext(_RunEvent):
     """The next round of a loop."""
 
@@ -355,14 +352,14 @@ class LoopNext(_RunEvent):
     extras: dict[str, Json] = field(default_factory=dict)
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LoopCompleted(IterationCompleted):
     """A loop node ended."""
 
     name: ClassVar[str] = "loop_completed"
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TextChunk(_RunEvent):
     """A delta of a workflow's streamed output."""
 
@@ -371,7 +368,7 @@ class TextChunk(_RunEvent):
     from_variable_selector: list[str]
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReasoningChunk(Event):
     """A delta of a model's reasoning, kept apart from its answer. Without the run's id in a chatflow."""
 
@@ -383,7 +380,7 @@ class ReasoningChunk(Event):
     is_final: bool
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WorkflowFinished(_RunEvent):
     """A run ended: succeeded, failed, stopped or partial-succeeded."""
 
@@ -403,7 +400,7 @@ class WorkflowFinished(_RunEvent):
     files: list[Json] = field(default_factory=list)
 
 
-@_event
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Custom(Event):
     """An event that Dify does not have, or one already composed: for faults and projections."""
 

@@ -15,6 +15,7 @@ from mockdify.store import Store
 
 if TYPE_CHECKING:
     from mockdify.apps import App
+    from mockdify.faults.plan import FaultPlan
     from mockdify.graph import Graph
     from mockdify.profiles import Profile
     from mockdify.script import NodeScript, Script
@@ -132,7 +133,7 @@ class Workspace:
         self.journal = Journal(self.clock.now, cap=template.journal_cap)
         self.tasks: dict[str, Task] = {}
         self.open_replies = Signal()
-        self.faults: list[Any] = []
+        self.faults: FaultPlan = None  # type: ignore[assignment]  # given by the engine, which knows faults
         self.apps: dict[str, Installed] = {}
         self.dataset_key = template.dataset_key + key_suffix
         for app, said in template.apps:

@@ -1,7 +1,5 @@
 """The table of endpoints. A new endpoint is a row here and a handler in the module of its family."""
 
-from __future__ import annotations
-
 from mockdify import payloads
 from mockdify.context import Endpoint
 from mockdify.endpoints import annotations, apps, audio, chat, completion, conversations, files, messages, workflows
