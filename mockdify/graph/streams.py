@@ -1,0 +1,127 @@
+"""Which text goes out when: the answers of one scope, streamed in Dify's order.
+
+One answer speaks at a time; another one waits until it is complete. An answer may speak once no branch can prevent it
+any more. It says its template from left to right and stops at a variable that is not known yet; what a model says in
+the meantime is kept. So chunks come early, but never out of order.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, field
+
+from mockdify.graph.plan import Reply, Scope
+from mockdify.graph.run import Chunk
+from mockdify.graph.variables import MISSING, Pool, Selector, markdown
+
+__all__ = ["Streams"]
+
+
+@dataclass(slots=True)
+class _Speech:
+    """An answer being said: how much of its template is out."""
+
+    reply: Reply
+    at: int = 0
+
+
+@dataclass(slots=True)
+class _Flow:
+    """What a model said so far under one selector, and how much of it is out."""
+
+    said: deque[str] = field(default_factory=deque)
+    closed: bool = False
+
+
+@dataclass(slots=True)
+class Streams:
+    """The texts of one scope. Each call gives the chunks that may go out now."""
+
+    scope: Scope
+    pool: Pool
+    is_skipped: Callable[[str], bool]
+    eager: bool = True
+    """Whether answers that nothing can prevent begin at once, or with the first edge."""
+    _pending: list[Reply] = field(default_factory=list)
+    _taken: set[str] = field(default_factory=set)
+    _speaking: _Speech | None = None
+    _waiting: deque[Reply] = field(default_factory=deque)
+    _flows: dict[Selector, _Flow] = field(default_factory=dict)
+    _wanted: frozenset[Selector] = frozenset()
+
+    def __post_init__(self) -> None:
+        self._pending = list(self.scope.replies)
+        self._wanted = frozenset(
+            piece for reply in self.scope.replies for piece in reply.template if not isinstance(piece, str)
+        )
+
+    def begin(self) -> Iterator[Chunk]:
+        """The scope begins."""
+        if self.eager:
+            yield from self._admit()
+
+    def took(self, edge_id: str) -> Iterator[Chunk]:
+        """An edge was taken: some answers may be certain now."""
+        if not self._pending:
+            return
+        first = not self._taken
+        self._taken.add(edge_id)
+        if (first and not self.eager) or any(edge_id in reply.blocking for reply in self._pending):
+            yield from self._admit()
+
+    def said(self, selector: Selector, text: str, *, final: bool = False) -> Iterator[Chunk]:
+        """A node streams *text* under *selector*; nothing comes of it unless an answer wants it."""
+        if selector not in self._wanted:
+            return
+        flow = self._flows.setdefault(selector, _Flow())
+        flow.said.append(text)
+        flow.closed = flow.closed or final
+        yield from self.flush()
+
+    def shows(self, node_id: str) -> bool:
+        """Whether an answer that is certain by now shows what model node *node_id* says: then its reasoning shows."""
+        wanted = ((node_id, "text"), (node_id, "reasoning_content"))
+        replies = [*self._waiting] + ([self._speaking.reply] if self._speaking else [])
+        return any(piece[:2] in wanted for reply in replies for piece in reply.template if not isinstance(piece, str))
+
+    def flush(self) -> Iterator[Chunk]:
+        """Values may have come to be known: go on with the answer that speaks, then with those that wait."""
+        while self._speaking is not None:
+            yield from self._go_on(self._speaking)
+            if self._speaking.at < len(self._speaking.reply.template):
+                return
+            self._speaking = _Speech(self._waiting.popleft()) if self._waiting else None
+
+    def _admit(self) -> Iterator[Chunk]:
+        for reply in [reply for reply in self._pending if self.scope.decided(reply, self._taken)]:
+            self._pending.remove(reply)
+            if self._speaking is None:
+                self._speaking = _Speech(reply)
+                yield from self.flush()
+            else:
+                self._waiting.append(reply)
+
+    def _go_on(self, speech: _Speech) -> Iterator[Chunk]:
+        template = speech.reply.template
+        while speech.at < len(template):
+            piece = template[speech.at]
+            if isinstance(piece, str):
+                # Dify names the answer this way for end nodes too.
+                yield Chunk(text=piece, selector=(speech.reply.node_id, "answer"))
+            elif not self.is_skipped(piece[0]) and not (yield from self._variable(piece)):
+                return
+            speech.at += 1
+
+    def _variable(self, selector: Selector) -> Generator[Chunk, None, bool]:
+        """What is new under *selector*. Returns whether that was all of it."""
+        flow = self._flows.get(selector)
+        if flow is not None:
+            while flow.said:
+                yield Chunk(text=flow.said.popleft(), selector=selector)
+            return flow.closed
+        value = self.pool.get(selector)
+        if value is MISSING:
+            return False
+        yield Chunk(text=markdown(value), selector=selector)
+        return True
