@@ -25,11 +25,10 @@ def template_of(config: Config, settings: Settings, *, demo: bool | None = None)
         installed += [(app, {"keys": {"default": f"app-{name}-demo"}}) for name, app in demo_apps().items()]
     for said in config.apps:
         keys = dict(said.keys) or {"default": default_key(said.name)}
-        nodes = {node.node: node for node in said.nodes}
         installed.append(
             (
                 load_app(said.dsl),
-                {"keys": keys, "api_enabled": said.api_enabled, "published": said.published, "nodes": nodes},
+                {"keys": keys, "api_enabled": said.api_enabled, "published": said.published},
             )
         )
     _check_keys(installed)

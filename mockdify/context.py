@@ -110,7 +110,8 @@ class Endpoint:
     """The app modes that may use it; empty: all."""
     wrong_mode: DifyError | None = None
     schema: Schema | None = None
-    check_mode_first: bool = False
+    key: Literal["app", "dataset"] = "app"
+    """Which kind of key opens it."""
     needs: str = ""
     """The profile's field that must be true for the endpoint to exist."""
 

@@ -17,6 +17,7 @@ from mockdify import wire
 from mockdify.context import ANYBODY, Context, Endpoint, service_headers
 from mockdify.endpoints import ENDPOINTS
 from mockdify.endpoints.files import download, user_of, whole
+from mockdify.endpoints.knowledge import not_served
 from mockdify.errors import (
     BAD_JSON,
     NO_METHOD,
@@ -124,8 +125,9 @@ class Engine:
         """Enter *request* in the journal of its workspace and prepare its reply."""
         token, error = _token_of(request)
         key, suffix = split_key(token) if "!" in token and token not in self._keys else (token, "")
-        workspace, installed = self._keys.get(key, (self.default, None))
-        if error is None and installed is None:
+        known = self._keys.get(key)
+        workspace, installed = known or (self.default, None)
+        if error is None and known is None:
             error = _BAD_TOKEN
         exchange = workspace.journal.open(request)
         if installed is not None:
@@ -163,8 +165,12 @@ class Engine:
             context = FaultContext(request, profile, workspace.clock.now)
             yield from error_reply(context, NO_METHOD, cors=False)
             return
-        if error is not None or installed is None:
-            raise error or _BAD_TOKEN
+        if error is not None:
+            raise error
+        if (installed is None) != (endpoint.key == "dataset"):
+            raise _BAD_TOKEN
+        if installed is None:
+            raise not_served(path)
         ctx = Context(request, workspace, installed, profile, exchange, match.values)
         yield from self._damaged(ctx, endpoint, match, token, suffix)
 

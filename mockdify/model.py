@@ -169,4 +169,4 @@ class Generation:
             first=round(self._first - self._started, 6),
             rest=round(end - self._first, 6),
         )
-        return usage | self.overrides if self.overrides else usage
+        return {**usage, **self.overrides} if self.overrides else usage

@@ -36,6 +36,7 @@ class Profile:
     lean_stop_usage: bool = _row(True, "the usage of a stopped stream leaves `time_to_*` out")
     lean_start_node: bool = _row(True, "the start node shows only the declared variables, not `sys.*`")
     model_in_llm_inputs: bool = _row(True, "an LLM node's inputs name `model_provider` and `model_name`")
+    eager_answers: bool = _row(True, "an answer that no branch can prevent begins before the start node")
     default_value_chunks_early: bool = _row(True, "a default value streams before its node's `node_finished`")
 
     # errors
@@ -87,6 +88,7 @@ PROFILES: dict[str, Profile] = {
         lean_stop_usage=False,
         lean_start_node=False,
         model_in_llm_inputs=False,
+        eager_answers=False,
         default_value_chunks_early=False,
         streamed_rate_limit=("completion_request_error", 400),
         provider_label=False,

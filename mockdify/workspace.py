@@ -16,9 +16,10 @@ from mockdify.store import Store
 if TYPE_CHECKING:
     from mockdify.apps import App
     from mockdify.faults.plan import FaultPlan
+    from mockdify.forms import Remote
     from mockdify.graph import Graph
     from mockdify.profiles import Profile
-    from mockdify.script import NodeScript, Script
+    from mockdify.script import Script
 
 __all__ = ["Installed", "Key", "Task", "Template", "Workspace"]
 
@@ -42,7 +43,6 @@ class Installed:
     keys: list[Key] = field(default_factory=list)
     api_enabled: bool = True
     published: bool = True
-    nodes: Mapping[str, NodeScript] = field(default_factory=dict)
     profile: Profile | None = None
     version: str = ""
     """The published workflow's version, a time as Dify writes it."""
@@ -63,12 +63,6 @@ class Installed:
         from mockdify.apps import file_rules  # noqa: PLC0415 - only requests with files need it
 
         return file_rules(self.app)
-
-    @cached_property
-    def environment(self) -> dict[str, Any]:
-        """The environment variables of the app's graph."""
-        found = (self.app.workflow or {}).get("environment_variables") or ()
-        return {variable.get("name"): variable.get("value") for variable in found}
 
     @cached_property
     def graph(self) -> Graph:
@@ -103,12 +97,12 @@ class Template:
 
     profile: Profile
     apps: tuple[tuple[App, Mapping[str, Any]], ...]
-    """Each app with what the configuration says about it: `keys`, `api_enabled`, `published`, `nodes`, `profile`."""
+    """Each app with what the configuration says about it: `keys`, `api_enabled`, `published`, `profile`."""
     make_script: Callable[[], Script]
     faults: tuple[Any, ...] = ()
     seed: int = 0
     models: frozenset[str] | None = None
-    remote_files: str = "accept"
+    remote_files: Remote = "accept"
     pace: float = 0.0
     ping_interval: float = 10.0
     silence: float = 300.0
@@ -150,7 +144,6 @@ class Workspace:
             keys=keys,
             api_enabled=said.get("api_enabled", True),
             published=said.get("published", True),
-            nodes=said.get("nodes", {}),
             profile=said.get("profile"),
             version="2026-01-01 00:00:00.000000",
         )

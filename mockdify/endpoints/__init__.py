@@ -3,6 +3,7 @@
 from mockdify import payloads
 from mockdify.context import Endpoint
 from mockdify.endpoints import annotations, apps, audio, chat, completion, conversations, files, messages, workflows
+from mockdify.endpoints.knowledge import ROUTES
 from mockdify.endpoints.stop import stop
 from mockdify.errors import APP_UNAVAILABLE, NOT_CHAT_APP, NOT_WORKFLOW_APP
 
@@ -89,4 +90,5 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _row("GET", "/workflows/run/<string:workflow_run_id>", workflows.detail, **_GRAPH),
     _row("GET", "/workflows/logs", workflows.logs, schema=payloads.WORKFLOW_LOGS),
     _row("GET", "/workflow/<string:task_id>/events", workflows.events, user="query", needs="run_events", **_GRAPH),
+    *ROUTES,
 )

@@ -87,6 +87,7 @@ def _answer(
         turn=len(conversation.messages),
         history=past,
         conversation=conversation.variables,
+        message_id=message.id,
         to_event=selector_of,
     )
     run.system["sys.conversation_id"] = conversation.id
@@ -142,7 +143,11 @@ def _turn(
     message.run_id = run.run.id
     before = dict(conversation.variables)
     try:
-        yield from run.events()
+        first: float | None = None
+        for event in run.events():
+            if first is None and isinstance(event, Message):
+                first = ctx.now()
+            yield event
         outcome = run.outcome
         assert outcome is not None
         now = ctx.now()
@@ -154,6 +159,11 @@ def _turn(
         message.answer = outcome.answer
         if outcome.status in ("succeeded", "partial-succeeded"):
             usage = outcome.usage or zero_usage()
+            if first is not None:  # of the whole answer, not of one model's call
+                usage |= {
+                    "time_to_first_token": round(first - message.created_at, 3),
+                    "time_to_generate": round(now - first, 3),
+                }
             message.usage = usage
             said = metadata(
                 ctx.profile,

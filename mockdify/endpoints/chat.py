@@ -345,7 +345,7 @@ def _agent_turn(
     for position, one in enumerate(rounds, start=1):
         thought_id = ctx.person.ids.next()
         last = position == len(rounds)
-        chunks = one.chunks if one.chunks is not None else (one.thought, "", "") if one.tool else choice.chunks
+        chunks = one.chunks or ((one.thought, "", "") if one.tool else choice.chunks)
         generation = generation_of(ctx, choice if last else choice._replace(fails=None), prompt_tokens, task, chunks)
         opened = False
         for item in generation.stream():

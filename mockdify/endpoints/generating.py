@@ -56,7 +56,7 @@ def blocking(ctx: Context, turn: Turn, fold: Callable[[], Any]) -> Reply:
             if isinstance(item, Wait):
                 yield item
     except ModelFailure as failure:
-        raise failure_of(ctx.profile, failure, streamed=False, req_id=fixed_id(ctx.user, ctx.exchange.id)[:10]) from None
+        raise failure_of(ctx.profile, failure, streamed=False, req_id=fixed_id(ctx.user, ctx.exchange.id).replace("-", "")[:10]) from None
     yield from ctx.generated(fold())
 
 

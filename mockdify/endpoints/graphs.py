@@ -18,7 +18,7 @@ from mockdify.events import (
     WorkflowFinished,
     WorkflowStarted,
 )
-from mockdify.graph import Chunk, Dialect, Outcome
+from mockdify.graph import Chunk, Dialect, NodeScript, Outcome
 from mockdify.graph import Run as GraphRun
 from mockdify.graph import walk
 from mockdify.ids import Ids
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from mockdify.context import Context
     from mockdify.graph import Node
     from mockdify.profiles import Profile
-    from mockdify.script import NodeScript
     from mockdify.workspace import Task
 
 __all__ = ["GraphTurn", "check_published", "check_workflow_id", "failed_before_start", "finished_event", "graph_dialect", "stream_of_run"]
@@ -59,12 +58,13 @@ def check_workflow_id(ctx: Context, workflow_id: str) -> None:
 def graph_dialect(profile: Profile) -> Dialect:
     """How the graph of this release differs, from the profile's table."""
     return Dialect(
-        lean_start_node=profile.lean_start_node,
-        model_in_llm_inputs=profile.model_in_llm_inputs,
-        default_value_chunks_early=profile.default_value_chunks_early,
+        start_shows_system=not profile.lean_start_node,
+        model_in_inputs=profile.model_in_llm_inputs,
+        eager_answers=profile.eager_answers,
+        flush_exceptions=profile.default_value_chunks_early,
         provider_label=profile.provider_label,
+        reasoning_chunks=profile.reasoning,
         stop_error=profile.stop_error,
-        reasoning=profile.reasoning,
     )
 
 
@@ -89,7 +89,7 @@ def failed_before_start(ctx: Context, error: str, *, first: Sequence[Event] = ()
     for event in first:
         yield Emit(event, envelope)
     moment = int(now)
-    yield Emit(WorkflowStarted(id=run_id, workflow_id=ctx.installed.workflow_id, inputs={}, created_at=moment), envelope)
+    yield Emit(WorkflowStarted(id=run_id, workflow_id=ctx.installed.workflow_id, inputs=ctx.payload["inputs"], created_at=moment), envelope)
     yield Emit(
         WorkflowFinished(
             id=run_id,
@@ -124,8 +124,10 @@ class _Doubles:
         return generation_of(self.ctx, choice, count_tokens(*(str(m["text"]) for m in messages)), self.task)
 
     def script(self, node: Node) -> NodeScript | None:
-        name = self.ctx.installed.name
-        return self.ctx.workspace.script.node(name, node.id) or self.ctx.installed.nodes.get(node.id)
+        said = self.ctx.workspace.script.node(self.ctx.installed.name, node.id)
+        if said is None:
+            return None
+        return NodeScript(outputs=said.outputs or {}, fails=said.fails, takes=said.takes or None)
 
 
 @dataclass
@@ -139,6 +141,7 @@ class GraphTurn:
     turn: int = 1
     history: Sequence[tuple[str, str]] = ()
     conversation: dict[str, Any] = field(default_factory=dict)
+    message_id: str | None = None
     to_event: Callable[[Chunk], Event] = lambda chunk: TextChunk(
         text=chunk.text, from_variable_selector=list(chunk.selector)
     )
@@ -162,6 +165,11 @@ class GraphTurn:
             "sys.workflow_run_id": self.run.id,
         }
 
+    @property
+    def shown(self) -> dict[str, Any]:
+        """The `sys.*` variables that events and records show."""
+        return {name: value for name, value in self.system.items() if name != "sys.conversation_id"}
+
     def events(self) -> Iterator[Event | Wait]:
         """workflow_started, the nodes and their chunks; the end is the caller's, after `outcome`."""
         ctx, run = self.ctx, self.run
@@ -169,24 +177,23 @@ class GraphTurn:
         yield WorkflowStarted(
             id=run.id,
             workflow_id=run.workflow_id,
-            inputs={**given, **self.system},
+            inputs={**given, **self.shown},
             created_at=int(run.created_at),
         )
-        # unverified: where sys.timestamp stands; recordings show it in the stored inputs only, before the ids
-        run.inputs = _with_timestamp({**self.inputs, **self.system}, int(run.created_at))
+        run.inputs = _with_timestamp({**self.inputs, **self.shown}, int(run.created_at))
         node_ids = Ids(run.id, "nodes")
         graph_run = GraphRun(
-            mode=ctx.installed.mode,
+            mode="advanced-chat" if self.message_id else "workflow",
             inputs=self.inputs,
-            system={name.removeprefix("sys."): value for name, value in self.system.items()},
+            system=self.system,
             conversation=self.conversation,
-            environment=ctx.installed.environment,
             now=ctx.now,
             new_id=node_ids.next,
             doubles=_Doubles(ctx, self.task, self.turn),
             stopped=lambda: self.task.stopped,
             wake=self.task.wake,
-            history=list(self.history),
+            history=self.history,
+            message_id=self.message_id,
             dialect=graph_dialect(ctx.profile),
         )
         walking = walk(ctx.installed.graph, graph_run)

@@ -104,7 +104,7 @@ _ROWS: tuple[tuple[str, DifyError, str], ...] = (
     ),
 )
 
-_OPTIONS = {"message": str, "retry_after": (int, float, str)}
+_OPTIONS: dict[str, type | tuple[type, ...]] = {"message": str, "retry_after": (int, float, str)}
 
 
 def _kind(name: str, error: DifyError, words: str) -> Kind:

@@ -1,0 +1,81 @@
+"""The command line. Commands import what they need when they run, so that each starts as fast as it can."""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+from mockdify import __version__
+from mockdify.errors import MockdifyError
+
+__all__ = ["main"]
+
+_CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
+
+
+class _Group(click.Group):
+    """Commands in the order they are written; a user's mistake is one line on stderr and exit code 2."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(self.commands)
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        try:
+            return super().main(*args, **kwargs)
+        except MockdifyError as mistake:
+            click.echo(f"mockdify: {mistake}", err=True)
+            sys.exit(2)
+
+
+@click.group(cls=_Group, context_settings=_CONTEXT)
+@click.version_option(__version__, prog_name="mockdify")
+def main() -> None:
+    """A mock Dify server and a contract-testing harness for its clients."""
+
+
+def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `serve` and `exec` share."""
+    options = [
+        click.option("--host", help="Address to listen on. [default: 127.0.0.1]"),
+        click.option("--port", help="Port to listen on; 0 picks a free one. [default: 5001]"),
+        click.option("--profile", help="Dify release to behave as: 1.16, 1.13 or guide. [default: 1.16]"),
+        click.option("--seed", help="Seed of all ids, texts and chances. [default: 0]"),
+        click.option("--pace", help="instant, realtime, 30ms or 2x. [default: instant]"),
+        click.option("--ping-interval", help="Silence before a ping. [default: 10s]"),
+        click.option("--clock", help="real, frozen, or a time such as 2026-01-01T00:00:00Z. [default: real]"),
+        click.option("--config", type=click.Path(path_type=Path), help="mockdify.toml or a pyproject.toml."),
+        click.option("--coalesce", is_flag=True, default=None, help="Write unpaced streams in few pieces."),
+        click.option("--strict-http", is_flag=True, default=None, help="Keep-alive and connections as Dify's own server."),
+        click.option("--quiet", is_flag=True, default=None, help="No line per request."),
+    ]
+    return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
+
+
+def prepare(apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) -> tuple[Any, Any]:
+    """The template and the settings that flags, environment and file say together."""
+    from mockdify import config as configuration  # noqa: PLC0415 - not for --help
+    from mockdify.assemble import template_of  # noqa: PLC0415
+
+    path = configuration.locate(config, os.environ, Path.cwd())
+    loaded = configuration.load(path) if path else configuration.Config()
+    loaded = configuration.with_apps(loaded, apps)
+    settings = configuration.merge(flags, os.environ, loaded.given)
+    return template_of(loaded, settings), settings
+
+
+@main.command()
+@click.argument("apps", nargs=-1, type=click.Path(path_type=Path))
+@serve_options
+@click.option("--json", "as_json", is_flag=True, help="Exactly one line on stdout once connections are accepted.")
+def serve(apps: tuple[Path, ...], config: Path | None, as_json: bool, **flags: Any) -> None:
+    """Start the mock. Each APP is a Dify DSL export or a folder of them; without any, five demo apps are there."""
+    template, settings = prepare(apps, config, flags)
+    from mockdify.serving import run_server  # noqa: PLC0415 - aiohttp is imported after mistakes were told
+
+    run_server(template, settings, as_json=as_json)

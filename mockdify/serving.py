@@ -1,0 +1,121 @@
+"""`mockdify serve`: the banner, the ready line, the request log, and a clean stop."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import signal
+import sys
+import time
+from typing import TYPE_CHECKING, Any, TextIO
+
+from mockdify.engine import Engine, Handling
+from mockdify.errors import MockdifyError
+from mockdify.masking import mask_text
+from mockdify.server import Edge
+
+if TYPE_CHECKING:
+    from mockdify.config import Settings
+    from mockdify.workspace import Template
+
+__all__ = ["banner", "ready_line", "request_line", "run_server"]
+
+_LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def run_server(template: Template, settings: Settings, *, as_json: bool) -> None:
+    """Serve until SIGINT or SIGTERM; open streams do not hold the stop."""
+    loop_factory = _fast_loop()
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(_serve(template, settings, as_json=as_json))
+
+
+def _fast_loop() -> Any:
+    """uvloop's loop where the extra `fast` is installed, else asyncio's own."""
+    try:
+        import uvloop  # noqa: PLC0415 - optional
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+async def _serve(template: Template, settings: Settings, *, as_json: bool) -> None:
+    engine = Engine(template, time=time.time)
+    edge = Edge(
+        engine,
+        coalesce=settings.coalesce,
+        keepalive=settings.keepalive,
+        connections=settings.connections,
+        on_exchange=None if settings.quiet else lambda handling: print(request_line(handling), file=sys.stderr),
+    )
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        with contextlib.suppress(NotImplementedError):  # Windows
+            loop.add_signal_handler(number, stopped.set)
+    try:
+        await edge.start(settings.host, settings.port)
+    except OSError as error:
+        msg = f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; choose another --port, or 0 for a free one"
+        raise MockdifyError(msg) from None
+    # What start-up made lives as long as the server: the collector need not look at it again.
+    gc.collect()
+    gc.freeze()
+    if as_json:
+        print(ready_line(edge), flush=True)
+    else:
+        banner(edge, settings, sys.stdout)
+    await stopped.wait()
+    await edge.stop()
+
+
+def ready_line(edge: Edge) -> str:
+    """The one line of `--json`: where it listens and with which keys."""
+    workspace = edge.engine.default
+    return json.dumps(
+        {
+            "url": edge.url,
+            "admin": edge.url.removesuffix("/v1") + "/_mockdify",
+            "profile": workspace.profile.name,
+            "seed": workspace.template.seed,
+            "keys": workspace.keys,
+        },
+        ensure_ascii=False,
+    )
+
+
+def banner(edge: Edge, settings: Settings, out: TextIO) -> None:
+    """What a person sees: the address, a key per app, the faults, one line to paste."""
+    workspace = edge.engine.default
+    width = max(map(len, workspace.keys), default=0)
+    print(f"mockdify serves Dify {workspace.profile.version} at {edge.url}", file=out)
+    for name, token in workspace.keys.items():
+        mode = workspace.apps[name].mode if name in workspace.apps else "knowledge"
+        print(f"  {name:<{width}}  {token}  ({mode})", file=out)
+    for rule in workspace.faults.rules:
+        print(f"  fault: {rule.spec.name}{f' on {rule.on}' if rule.on else ''}", file=out)
+    if settings.host not in _LOOPBACK:
+        print(f"  listens on {settings.host}: reachable from other machines", file=out)
+    chat = next((app for app in workspace.apps.values() if app.mode in ("chat", "agent-chat", "advanced-chat")), None)
+    if chat is not None:
+        body = '{"inputs": {}, "query": "hello", "user": "me", "response_mode": "streaming"}'
+        print(
+            f"\ncurl -N {edge.url}/chat-messages -H 'Authorization: Bearer {chat.keys[0].token}' "
+            f"-H 'Content-Type: application/json' -d '{body}'\n",
+            file=out,
+        )
+    print("Stop with Ctrl-C.", file=out, flush=True)
+
+
+def request_line(handling: Handling) -> str:
+    """One line a request: method, path, app, user, status, ms, fault. Keys stand masked."""
+    exchange = handling.exchange
+    words = [exchange.method, exchange.path, exchange.app or "-", exchange.user or "-", str(exchange.status or "-")]
+    line = f"{' '.join(words)} {exchange.ms:.1f}ms"
+    if exchange.fault:
+        line += f" fault={exchange.fault}"
+    if exchange.ended not in ("complete", "open"):
+        line += f" ({exchange.ended})"
+    return mask_text("\n  ".join([line, *(f"! {warning}" for warning in exchange.warnings)]))
