@@ -26,6 +26,8 @@ log = logging.getLogger("mockdify")
 
 _YIELD_EVERY = 32
 """Events between two turns of the loop: an unpaced stream must not hold it."""
+_FIRST_GAP = 0.001
+"""Seconds between the first event and the rest of an unpaced stream: a client that reads as it should sees pieces."""
 _COALESCE_LIMIT = 64 * 1024
 _WAKES_PER_TURN = 64
 _SLACK = 0.0005
@@ -294,7 +296,9 @@ class Edge:
             if isinstance(step, Body):
                 await write(step.data)
                 count += 1
-                if count % _YIELD_EVERY == 0:
+                if count == 1:
+                    await asyncio.sleep(_FIRST_GAP)
+                elif count % _YIELD_EVERY == 0:
                     await asyncio.sleep(0)
             elif isinstance(step, Wait):
                 await waiter.wait(step)
