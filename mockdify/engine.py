@@ -42,6 +42,7 @@ from mockdify.workspace import Installed, Template, Workspace
 
 if TYPE_CHECKING:
     from mockdify.journal import Exchange
+    from mockdify.profiles import Profile
 
 __all__ = ["Engine", "Handling"]
 
@@ -134,7 +135,7 @@ class Engine:
             exchange.app = installed.name
         profile = (installed.profile if installed else None) or workspace.profile
         reply = self._routed(workspace, installed, exchange, request, token, suffix, error)
-        guarded = _guarded(FaultContext(request, profile, workspace.clock.now), exchange, reply)
+        guarded = _guarded(request, profile, workspace, exchange, reply)
         return Handling(workspace, exchange, _sent(guarded, exchange, workspace.clock.now))
 
     def _routed(
@@ -181,7 +182,7 @@ class Engine:
         if struck:
             ctx.exchange.fault = ", ".join(spec.name for spec in struck)
             context = FaultContext(ctx.request, ctx.profile, ctx.now)
-            reply = _guarded(context, ctx.exchange, reply)
+            reply = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
             for spec in struck:
                 reply = spec.make().apply(context, reply)
         yield from reply
@@ -335,7 +336,7 @@ def _asked(ctx: Context, match: Match, token: str) -> Asked:
 
 
 # ---------------------------------------------------------------------- around the reply
-def _guarded(context: FaultContext, exchange: Exchange, reply: Reply) -> Reply:
+def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange: Exchange, reply: Reply) -> Reply:
     """*reply*, where an error that is raised becomes the answer Dify gives."""
     begun = False
     try:
@@ -343,14 +344,14 @@ def _guarded(context: FaultContext, exchange: Exchange, reply: Reply) -> Reply:
             begun = True
             yield step
     except DifyError as error:
-        yield from error_reply(context, error)
+        yield from error_reply(FaultContext(request, profile, workspace.clock.now), error)
     except Exception as error:  # the one seam: a mistake of ours must not reach the client as a traceback
         log.exception("mockdify failed on %s %s", exchange.method, exchange.path)
         exchange.warnings.append(f"mockdify failed: {type(error).__name__}: {error}")
         if begun:
             yield Abort("close")
         else:
-            yield from error_reply(context, UNHANDLED)
+            yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
 
 
 def _sent(reply: Reply, exchange: Exchange, now: Callable[[], float]) -> Reply:

@@ -107,7 +107,7 @@ class Ping(Event):
 PING = Ping()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: most events are this one, and freezing triples the cost
 class Message(Event):
     """A delta of the answer."""
 
@@ -127,7 +127,7 @@ class Message(Event):
         }
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)  # not frozen: most events are this one, and freezing triples the cost
 class AgentMessage(Event):
     """A delta of an agent's answer."""
 

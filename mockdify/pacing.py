@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from mockdify.events import PING, Envelope
-from mockdify.steps import Body, Emit, Head, Reply, Wait
+from mockdify.steps import Emit, Head, Reply, Wait
 
 __all__ = ["NO_ENVELOPE", "with_pings"]
 
@@ -20,9 +20,12 @@ def with_pings(reply: Reply, *, interval: float, now: Callable[[], float]) -> Re
     """*reply* with its head held back until there is something to send, and a ping after *interval* of silence."""
     held: Head | None = None
     silent_since = now()
+    spoke = False
     try:
         for step in reply:
             if isinstance(step, Wait):
+                if spoke:  # nothing passes between a step and the wait behind it, so the clock is read only here
+                    silent_since, spoke = now(), False
                 while step.until > silent_since + interval:
                     due = silent_since + interval
                     yield Wait(due, step.wake)
@@ -42,8 +45,7 @@ def with_pings(reply: Reply, *, interval: float, now: Callable[[], float]) -> Re
                     yield held
                     held = None
                 yield step
-                if isinstance(step, Emit | Body):
-                    silent_since = now()
+                spoke = True
         if held is not None:
             yield held
     finally:

@@ -45,9 +45,12 @@ _SHORT = 500
 _ABSENT = object()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Ask:
-    """One call of a model: what rules look at and templates may use."""
+    """One call of a model: what rules look at and templates may use.
+
+    Not frozen, although nobody changes it: one is made for each call, and freezing triples the cost.
+    """
 
     app: str
     user: str = ""

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from mockdify.events import Envelope, Event, Ping
+from mockdify.events import PING, Envelope, Event
 from mockdify.wire import as_event_json
 
 __all__ = ["PING_FRAME", "Decoder", "Frame", "decode", "encode"]
@@ -18,9 +18,9 @@ _LINE_END = re.compile("[\r\n]")
 
 def encode(event: Event, envelope: Envelope) -> bytes:
     """The frame of *event*: `data: `, one line of JSON, a blank line. A ping has no data line."""
-    if isinstance(event, Ping):
+    if event is PING:
         return PING_FRAME
-    return b"data: " + as_event_json(event.payload(envelope)) + b"\n\n"
+    return b"data: %b\n\n" % as_event_json(event.payload(envelope))
 
 
 @dataclass(frozen=True, slots=True)

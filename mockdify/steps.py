@@ -59,14 +59,14 @@ class Head:
     leaving: Leaving = "close"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each event, and freezing triples the cost
 class Body:
     """Bytes as they go out, in one write."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each event, and freezing triples the cost
 class Emit:
     """One SSE event, structured until the driver encodes it."""
 

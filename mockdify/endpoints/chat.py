@@ -153,9 +153,11 @@ def open_turn(
     ctx: Context, conversation: Conversation | None, inputs: dict[str, Any], query: str, files: Sequence[InputFile]
 ) -> tuple[Conversation, Stored]:
     """The conversation (made if need be) with a new message in it, not answered yet."""
+    now = ctx.now()
     if conversation is None:
         conversation = open_conversation(ctx, inputs, query)
-    now = ctx.now()
+    else:
+        ctx.person.touch(conversation, now)
     message = Stored(
         id=ctx.person.ids.next(),
         conversation_id=conversation.id,
@@ -168,7 +170,6 @@ def open_turn(
     )
     conversation.messages.append(message)
     ctx.person.messages[message.id] = message
-    ctx.person.touch(conversation, now)
     return conversation, message
 
 
@@ -226,13 +227,17 @@ def chat_turn(
         yield from _canned(ctx, message, canned, annotation)
         return
     generation = generation_of(ctx, choice, prompt_tokens, task)
-    for item in generation.stream():
-        if isinstance(item, Wait):
-            yield item
-        else:
-            yield Message(id=message.id, answer=item, from_variable_selector=ctx.profile.message_selector)
-        if task.stopped:
-            break
+    if streamed or generation.pace:
+        message_id, selector = message.id, ctx.profile.message_selector
+        for item in generation.stream():
+            if isinstance(item, Wait):
+                yield item
+            else:
+                yield Message(id=message_id, answer=item, from_variable_selector=selector)
+            if task.stopped:
+                break
+    else:
+        generation.at_once()
     replacement = moderated(ctx, generation.text)
     if replacement is not None:
         yield MessageReplace(answer=replacement, reason="")

@@ -144,12 +144,13 @@ def refuse_early(choice: Choice, ctx: Context) -> None:
 
 
 # ---------------------------------------------------------------------- metadata
+_PRICES = ("prompt_price", "completion_price", "total_price")
+
+
 def final_usage(usage: dict[str, Any]) -> dict[str, Any]:
     """Usage as blocking answers write it: prices never in scientific notation."""
-    return {
-        key: f"{Decimal(value):f}" if key.endswith("price") and isinstance(value, str) and "E" in value else value
-        for key, value in usage.items()
-    }
+    small = {key: f"{Decimal(usage[key]):f}" for key in _PRICES if "E" in usage[key]}
+    return usage | small if small else usage
 
 
 def metadata(
@@ -176,13 +177,16 @@ def metadata(
 # ---------------------------------------------------------------------- inputs and files
 def take_inputs(ctx: Context) -> dict[str, Any]:
     """The request's `inputs` as the app's form takes them; files as the values that events and records show."""
+    form = ctx.installed.app.form
+    if not form:
+        return {}
     resolve = input_files(
         find_upload=lambda upload_id: find_upload(ctx, upload_id),
         remote=ctx.workspace.template.remote_files,
         strict=ctx.installed.app.is_graph,
         named_methods=ctx.profile.named_enums,
     )
-    values = validate(ctx.installed.app.form, ctx.payload["inputs"], files=resolve)
+    values = validate(form, ctx.payload["inputs"], files=resolve)
     return {name: _plain(ctx, value) for name, value in values.items()}
 
 
