@@ -6,11 +6,16 @@ An operator that does not fit the value's type is an error, as in Dify: the node
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mockdify.graph.variables import MISSING, Pool, is_file
+from mockdify.graph.variables import MISSING, is_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mockdify.graph.variables import Pool
 
 __all__ = ["OPERATORS", "ConditionError", "Verdict", "compare", "judge"]
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from mockdify.events import NodeFinished, NodeStarted, ReasoningChunk
-from mockdify.events import IterationCompleted as _IterationCompleted
-from mockdify.events import IterationNext as _IterationNext
-from mockdify.events import IterationStarted as _IterationStarted
-from mockdify.events import LoopNext as _LoopNext
-from mockdify.model import Generation, zero_usage
-from mockdify.steps import Signal, Wait
+from mockdify.events import (
+    IterationCompleted,
+    IterationNext,
+    IterationStarted,
+    LoopNext,
+    NodeFinished,
+    NodeStarted,
+    ReasoningChunk,
+)
+from mockdify.model import zero_usage
+from mockdify.steps import Wait
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
+
     from mockdify.graph.spec import Node
+    from mockdify.model import Generation
+    from mockdify.steps import Signal
 
 __all__ = ["Chunk", "Dialect", "Doubles", "Mode", "NodeEvent", "NodeScript", "Outcome", "Run", "RunStatus", "Step"]
 
@@ -24,7 +31,7 @@ Mode: TypeAlias = Literal["advanced-chat", "workflow"]
 RunStatus: TypeAlias = Literal["succeeded", "partial-succeeded", "failed", "stopped", "paused"]
 
 NodeEvent: TypeAlias = (
-    NodeStarted | NodeFinished | _IterationStarted | _IterationNext | _IterationCompleted | _LoopNext | ReasoningChunk
+    NodeStarted | NodeFinished | IterationStarted | IterationNext | IterationCompleted | LoopNext | ReasoningChunk
 )
 """The events of nodes; loop_started and loop_completed are kinds of their iteration namesakes."""
 
@@ -40,16 +47,20 @@ class Chunk:
 Step: TypeAlias = NodeEvent | Chunk | Wait
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NodeScript:
+class NodeScript(Protocol):
     """What the user says of one node."""
 
-    outputs: Mapping[str, Json] = field(default_factory=dict)
-    """Laid over the node's outputs. Texts are Jinja2 templates over the node's inputs."""
-    fails: str | None = None
-    """The error the node fails with."""
-    takes: float | None = None
-    """How many seconds the node lasts."""
+    @property
+    def outputs(self) -> Mapping[str, Json] | None:
+        """Laid over the node's outputs. Texts are Jinja2 templates over the node's inputs."""
+
+    @property
+    def fails(self) -> str | None:
+        """The error the node fails with."""
+
+    @property
+    def takes(self) -> float | None:
+        """How many seconds the node lasts."""
 
 
 class Doubles(Protocol):
@@ -70,17 +81,17 @@ class Doubles(Protocol):
 class Dialect:
     """Where releases differ in what a walk sends. The defaults are 1.16's; `Dialect.before_1_15` is 1.13's."""
 
-    start_shows_system: bool = False
-    """The start node's inputs and outputs hold the `sys.*` variables too."""
-    model_in_inputs: bool = True
+    lean_start_node: bool = True
+    """The start node's inputs and outputs are the declared variables, without `sys.*`."""
+    model_in_llm_inputs: bool = True
     """An LLM node's inputs name its provider and model."""
     eager_answers: bool = True
     """An answer that no branch can prevent begins before the start node, not with the first edge."""
-    flush_exceptions: bool = True
-    """The default value of a failed node is streamed before its node_finished, not with the next node."""
+    default_value_chunks_early: bool = True
+    """The default value of a failed node is streamed before its node_finished, not with the next value."""
     provider_label: bool = True
     """A credentials error names the provider's label (`Mock`), not its id (`mock`)."""
-    reasoning_chunks: bool = True
+    reasoning: bool = True
     """Separated reasoning is streamed."""
     stop_error: str = "Aborted: User requested stop"
     """What a run says that its user stopped."""
@@ -89,12 +100,12 @@ class Dialect:
     def before_1_15(cls) -> Dialect:
         """As recorded from 1.13.2."""
         return cls(
-            start_shows_system=True,
-            model_in_inputs=False,
+            lean_start_node=False,
+            model_in_llm_inputs=False,
             eager_answers=False,
-            flush_exceptions=False,
+            default_value_chunks_early=False,
             provider_label=False,
-            reasoning_chunks=False,
+            reasoning=False,
             stop_error="Stopped by user.",
         )
 

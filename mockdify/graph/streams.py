@@ -8,12 +8,17 @@ the meantime is kept. So chunks come early, but never out of order.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from mockdify.graph.plan import Reply, Scope
 from mockdify.graph.run import Chunk
-from mockdify.graph.variables import MISSING, Pool, Selector, markdown
+from mockdify.graph.variables import MISSING, markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Iterator
+
+    from mockdify.graph.plan import Reply, Scope
+    from mockdify.graph.variables import Pool, Selector
 
 __all__ = ["Streams"]
 

@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mockdify.events import NodeFinished, NodeStarted, ReasoningChunk
-from mockdify.graph.nodes import Kind, kind_of
-from mockdify.graph.nodes.base import Acting, Inner, NodeFailure, Paused, Result, Say, Think, Work
-from mockdify.graph.plan import Plan, Scope, plan_of
-from mockdify.graph.run import Chunk, NodeScript, Outcome, Run, RunStatus, Step
-from mockdify.graph.spec import Edge, Graph, Node
+from mockdify.graph.nodes import kind_of
+from mockdify.graph.nodes.base import Inner, NodeFailure, Paused, Result, Say, Think, Work
+from mockdify.graph.plan import plan_of
+from mockdify.graph.run import Outcome
 from mockdify.graph.streams import Streams
 from mockdify.graph.usage import add_usage
 from mockdify.graph.variables import MISSING, Pool, files_in
 from mockdify.model import zero_usage
 from mockdify.steps import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from mockdify.graph.nodes import Kind
+    from mockdify.graph.nodes.base import Acting
+    from mockdify.graph.plan import Plan, Scope
+    from mockdify.graph.run import Chunk, Run, RunStatus, Step
+    from mockdify.graph.spec import Edge, Graph, Node
 
 __all__ = ["MAX_STEPS", "walk"]
 
@@ -30,8 +38,6 @@ Json: TypeAlias = Any
 
 MAX_STEPS = 500
 """How many nodes a run may start, those inside containers included: Dify's default."""
-
-_NO_SCRIPT = NodeScript()
 
 
 class _Aborted(Exception):  # noqa: N818 - control flow
@@ -206,7 +212,7 @@ class _Frame:
             graph=self._graph,
             pool=self._pool,
             run=self._run,
-            script=self._run.doubles.script(node) or _NO_SCRIPT,
+            script=self._run.doubles.script(node),
             enter=lambda pool, marks: self._enter(node, pool, marks),
         )
         self._tasks.append(_Task(node=node, kind=kind, id=key, began=began, steps=_play(work, kind)))
@@ -250,7 +256,7 @@ class _Frame:
         if isinstance(step, Say):
             yield from self._out(self._streams.said(step.selector, step.text, final=step.final))
         elif isinstance(step, Think):
-            if self._run.dialect.reasoning_chunks and self._streams.shows(node.id):
+            if self._run.dialect.reasoning and self._streams.shows(node.id):
                 yield ReasoningChunk(
                     message_id=self._run.message_id, reasoning=step.text, node_id=node.id, is_final=step.final
                 )
@@ -295,7 +301,7 @@ class _Frame:
             return
         outputs = {**_defaults(node), "error_message": failure.error, "error_type": failure.type}
         self._pool.add(node.id, outputs)
-        if self._run.dialect.flush_exceptions:
+        if self._run.dialect.default_value_chunks_early:
             yield from self._out(self._streams.flush())
         yield from self._leave(node, task.kind, "fail-branch" if strategy == "fail-branch" else "source")
         if task.kind.shape != "container":
@@ -389,13 +395,14 @@ def _until(task: _Task) -> float:
 
 def _play(work: Work, kind: Kind) -> Acting:
     """The node's double, between the delay and under the outputs that the user's script asks for."""
-    if work.script.takes:
-        yield Wait(work.run.now() + work.script.takes, work.run.wake)
-    if work.script.fails is not None:
-        raise NodeFailure(work.script.fails, kind.failure, work.stated_inputs())
+    script = work.script
+    if script is not None and script.takes:
+        yield Wait(work.run.now() + script.takes, work.run.wake)
+    if script is not None and script.fails is not None:
+        raise NodeFailure(script.fails, kind.failure, work.stated_inputs())
     acted = kind.act(work)
     result = acted if isinstance(acted, Result) else (yield from acted)
-    if work.script.outputs:
+    if script is not None and script.outputs:
         scripted = work.scripted(result.inputs)
         result.outputs |= {name: _as(result.outputs.get(name), value) for name, value in scripted.items()}
         if kind.picks in scripted:

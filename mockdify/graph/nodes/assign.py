@@ -7,11 +7,13 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mockdify.graph.nodes.base import NodeFailure, Result, Work
-from mockdify.graph.variables import MISSING, Selector, zero_of
+from mockdify.graph.nodes.base import NodeFailure, Result
+from mockdify.graph.variables import MISSING, zero_of
 
 if TYPE_CHECKING:
+    from mockdify.graph.nodes.base import Work
     from mockdify.graph.spec import Node
+    from mockdify.graph.variables import Selector
 
 __all__ = ["assign", "written"]
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mockdify.events import (
     IterationCompleted,
@@ -16,9 +15,14 @@ from mockdify.events import (
     LoopStarted,
 )
 from mockdify.graph.conditions import ConditionError, judge
-from mockdify.graph.nodes.base import Acting, Inner, NodeFailure, Result, Work
+from mockdify.graph.nodes.base import NodeFailure, Result
 from mockdify.graph.usage import add_usage
 from mockdify.graph.variables import MISSING, zero_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mockdify.graph.nodes.base import Acting, Inner, Work
 
 __all__ = ["iteration", "loop", "loop_end"]
 
