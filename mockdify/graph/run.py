@@ -86,7 +86,7 @@ class Dialect:
     model_in_llm_inputs: bool = True
     """An LLM node's inputs name its provider and model."""
     eager_answers: bool = True
-    """An answer that no branch can prevent begins before the start node, not with the first edge."""
+    """An answer that no branch can prevent begins before the start node, not with the first edge (unverified: 1.13)."""
     default_value_chunks_early: bool = True
     """The default value of a failed node is streamed before its node_finished, not with the next value."""
     provider_label: bool = True

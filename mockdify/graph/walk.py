@@ -16,7 +16,7 @@ from mockdify.events import NodeFinished, NodeStarted, ReasoningChunk
 from mockdify.graph.nodes import kind_of
 from mockdify.graph.nodes.base import Inner, NodeFailure, Paused, Result, Say, Think, Work
 from mockdify.graph.plan import plan_of
-from mockdify.graph.run import Outcome
+from mockdify.graph.run import Chunk, Outcome
 from mockdify.graph.streams import Streams
 from mockdify.graph.usage import add_usage
 from mockdify.graph.variables import MISSING, Pool, files_in
@@ -24,12 +24,12 @@ from mockdify.model import zero_usage
 from mockdify.steps import Wait
 
 if TYPE_CHECKING:
-    from collections.abc import Generator, Iterable, Iterator
+    from collections.abc import Generator, Iterator
 
     from mockdify.graph.nodes import Kind
     from mockdify.graph.nodes.base import Acting
     from mockdify.graph.plan import Plan, Scope
-    from mockdify.graph.run import Chunk, Run, RunStatus, Step
+    from mockdify.graph.run import Run, RunStatus, Step
     from mockdify.graph.spec import Edge, Graph, Node
 
 __all__ = ["MAX_STEPS", "walk"]
@@ -55,6 +55,8 @@ def walk(graph: Graph, run: Run) -> Generator[Step, None, Outcome]:
         while True:
             step = next(steps)
             yield step
+            if isinstance(step, Chunk):
+                tally.said.append(step.text)
             if run.stopped():
                 steps.close()
                 return tally.outcome(run, "stopped", run.dialect.stop_error)
@@ -99,6 +101,7 @@ class _Tally:
     def check(self) -> None:
         """Raise `_Aborted` when the run has started more nodes than a run may."""
         if self.starts > MAX_STEPS:
+            # unverified: the words are the source's; no run this long was recorded
             raise _Aborted(f"Maximum execution steps exceeded: {self.starts} > {MAX_STEPS}")
 
     def keep(self, node: Node, result: Result) -> None:
@@ -168,7 +171,7 @@ class _Frame:
 
     def walk(self) -> Generator[Step, None, Inner]:
         """Run to the end of the scope, or to the failure that ends it."""
-        yield from self._out(self._streams.begin())
+        yield from self._streams.begin()
         self._ready.append(self._scope.root)
         while self._ready or self._tasks:
             while self._ready:
@@ -180,11 +183,6 @@ class _Frame:
             if self._tally.paused:
                 self._ready.clear()
         return self._inner
-
-    def _out(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        for chunk in chunks:
-            self._tally.said.append(chunk.text)
-            yield chunk
 
     # -- nodes -------------------------------------------------------------------------------------------------------
 
@@ -238,10 +236,15 @@ class _Frame:
         try:
             while True:
                 step = next(task.steps)
-                if isinstance(step, Wait):
+                if isinstance(step, Say):
+                    yield from self._streams.said(step.selector, step.text, final=step.final)
+                elif isinstance(step, Wait):
                     task.until = step.until
                     return
-                yield from self._passed_on(task.node, step)
+                elif isinstance(step, Think):
+                    yield from self._thought(task.node, step)
+                else:
+                    yield step
         except StopIteration as end:
             self._tasks.remove(task)
             yield from self._succeeded(task, end.value)
@@ -252,23 +255,18 @@ class _Frame:
             self._tasks.remove(task)
             self._tally.paused.append(task.node.id)
 
-    def _passed_on(self, node: Node, step: Step | Say | Think) -> Iterator[Step]:
-        if isinstance(step, Say):
-            yield from self._out(self._streams.said(step.selector, step.text, final=step.final))
-        elif isinstance(step, Think):
-            if self._run.dialect.reasoning and self._streams.shows(node.id):
-                yield ReasoningChunk(
-                    message_id=self._run.message_id, reasoning=step.text, node_id=node.id, is_final=step.final
-                )
-        else:
-            yield step
+    def _thought(self, node: Node, step: Think) -> Iterator[Step]:
+        if self._run.dialect.reasoning and self._streams.shows(node.id):
+            yield ReasoningChunk(
+                message_id=self._run.message_id, reasoning=step.text, node_id=node.id, is_final=step.final
+            )
 
     def _succeeded(self, task: _Task, result: Result) -> Iterator[Step]:
         node, kind = task.node, task.kind
         self._pool.add(node.id, result.outputs)
         self._spend(result.usage)
         self._inner.breaks = self._inner.breaks or result.breaks
-        yield from self._out(self._streams.flush())
+        yield from self._streams.flush()
         yield from self._leave(node, kind, result.handle)
         self._tally.keep(node, result)
         if kind.shape != "container":
@@ -302,7 +300,7 @@ class _Frame:
         outputs = {**_defaults(node), "error_message": failure.error, "error_type": failure.type}
         self._pool.add(node.id, outputs)
         if self._run.dialect.default_value_chunks_early:
-            yield from self._out(self._streams.flush())
+            yield from self._streams.flush()
         yield from self._leave(node, task.kind, "fail-branch" if strategy == "fail-branch" else "source")
         if task.kind.shape != "container":
             yield self._finished(
@@ -312,7 +310,7 @@ class _Frame:
                 process_data=failure.process_data,
                 outputs=outputs,
                 metadata={"error_strategy": strategy},
-                error="Unknown error",  # recorded so: the text is in the outputs
+                error="Unknown error",  # recorded so of default values, the text is in the outputs; unverified: fail-branch
             )
         self._tally.check()
 
@@ -365,7 +363,7 @@ class _Frame:
             edges = tuple(edge for edge in edges if edge.handle in handles)
         for edge in edges:
             self._edges[edge.id] = True
-            yield from self._out(self._streams.took(edge.id))
+            yield from self._streams.took(edge.id)
             self._look_at(edge.target)
 
     def _skip(self, edge: Edge) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["KINDS", "Kind", "NodeFailure", "Paused", "Result", "Say", "Think", "Work", "kind_of"]
 
+# unverified: the names of failures, CodeExecutionError excepted, which is recorded.
 KINDS: Mapping[str, Kind] = {
     "start": Kind(act=flow.start),
     "trigger-webhook": Kind(act=flow.start),

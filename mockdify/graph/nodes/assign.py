@@ -66,6 +66,7 @@ _WITHOUT_INPUT = frozenset({"clear", "remove-first", "remove-last"})
 
 def assign(work: Work) -> Result:
     """Write the variables, one after the other; a later one sees what an earlier one wrote."""
+    # unverified: what the node shows of itself; no assigner was recorded
     first_form = not isinstance(work.data.get("items"), list)
     shown: dict[str, Json] = {}
     value: Json = None

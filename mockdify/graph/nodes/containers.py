@@ -54,7 +54,7 @@ def iteration(work: Work) -> Acting:
     """The inside once for each item; the outputs are what its output variable held in each round."""
     items = _items(work)
     inputs = {"iterator_selector": items}
-    if not items:
+    if not items:  # unverified: an empty list has no iteration events at all
         return Result(inputs=inputs, outputs={"output": []})
     began, mode = work.run.now(), work.data.get("error_handle_mode") or "terminated"
     yield IterationStarted(
@@ -115,7 +115,7 @@ def _completion(work: Work, result: Result, began: float, error: str | None) -> 
         "outputs": result.outputs,
         "created_at": int(began),
         "inputs": result.inputs,
-        # The event's own `error` is null even then: the run says what it was.
+        # unverified: the event's own `error` is null even then, the run says what it was
         "status": "succeeded" if error is None else "failed",
         "total_tokens": result.metadata["total_tokens"],
         "execution_metadata": result.metadata,
