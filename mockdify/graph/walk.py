@@ -310,7 +310,7 @@ class _Frame:
                 process_data=failure.process_data,
                 outputs=outputs,
                 metadata={"error_strategy": strategy},
-                error="Unknown error",  # recorded so of default values, the text is in the outputs; unverified: fail-branch
+                error="Unknown error",  # recorded so for default values; unverified: fail-branch
             )
         self._tally.check()
 
