@@ -47,20 +47,16 @@ class Chunk:
 Step: TypeAlias = NodeEvent | Chunk | Wait
 
 
-class NodeScript(Protocol):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeScript:
     """What the user says of one node."""
 
-    @property
-    def outputs(self) -> Mapping[str, Json] | None:
-        """Laid over the node's outputs. Texts are Jinja2 templates over the node's inputs."""
-
-    @property
-    def fails(self) -> str | None:
-        """The error the node fails with."""
-
-    @property
-    def takes(self) -> float | None:
-        """How many seconds the node lasts."""
+    outputs: Mapping[str, Json] = field(default_factory=dict)
+    """Laid over the node's outputs. Texts are Jinja2 templates over the node's inputs."""
+    fails: str | None = None
+    """The error the node fails with."""
+    takes: float | None = None
+    """How many seconds the node lasts."""
 
 
 class Doubles(Protocol):
@@ -81,17 +77,17 @@ class Doubles(Protocol):
 class Dialect:
     """Where releases differ in what a walk sends. The defaults are 1.16's; `Dialect.before_1_15` is 1.13's."""
 
-    lean_start_node: bool = True
-    """The start node's inputs and outputs are the declared variables, without `sys.*`."""
-    model_in_llm_inputs: bool = True
+    start_shows_system: bool = False
+    """The start node's inputs and outputs hold the `sys.*` variables too."""
+    model_in_inputs: bool = True
     """An LLM node's inputs name its provider and model."""
     eager_answers: bool = True
     """An answer that no branch can prevent begins before the start node, not with the first edge (unverified: 1.13)."""
-    default_value_chunks_early: bool = True
+    flush_exceptions: bool = True
     """The default value of a failed node is streamed before its node_finished, not with the next value."""
     provider_label: bool = True
     """A credentials error names the provider's label (`Mock`), not its id (`mock`)."""
-    reasoning: bool = True
+    reasoning_chunks: bool = True
     """Separated reasoning is streamed."""
     stop_error: str = "Aborted: User requested stop"
     """What a run says that its user stopped."""
@@ -100,12 +96,12 @@ class Dialect:
     def before_1_15(cls) -> Dialect:
         """As recorded from 1.13.2."""
         return cls(
-            lean_start_node=False,
-            model_in_llm_inputs=False,
+            start_shows_system=True,
+            model_in_inputs=False,
             eager_answers=False,
-            default_value_chunks_early=False,
+            flush_exceptions=False,
             provider_label=False,
-            reasoning=False,
+            reasoning_chunks=False,
             stop_error="Stopped by user.",
         )
 

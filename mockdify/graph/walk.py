@@ -256,7 +256,7 @@ class _Frame:
             self._tally.paused.append(task.node.id)
 
     def _thought(self, node: Node, step: Think) -> Iterator[Step]:
-        if self._run.dialect.reasoning and self._streams.shows(node.id):
+        if self._run.dialect.reasoning_chunks and self._streams.shows(node.id):
             yield ReasoningChunk(
                 message_id=self._run.message_id, reasoning=step.text, node_id=node.id, is_final=step.final
             )
@@ -299,7 +299,7 @@ class _Frame:
             return
         outputs = {**_defaults(node), "error_message": failure.error, "error_type": failure.type}
         self._pool.add(node.id, outputs)
-        if self._run.dialect.default_value_chunks_early:
+        if self._run.dialect.flush_exceptions:
             yield from self._streams.flush()
         yield from self._leave(node, task.kind, "fail-branch" if strategy == "fail-branch" else "source")
         if task.kind.shape != "container":

@@ -14,9 +14,8 @@ from mockdify.steps import Wait
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from mockdify.graph import Graph, Outcome
+    from mockdify.graph import Graph, NodeScript, Outcome
     from mockdify.model import ModelFailure
-    from mockdify.script import NodeScript
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 HELLO = ("Hello", " from", " mock-llm", "!", " 你好", " 👋", "")

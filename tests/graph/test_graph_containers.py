@@ -2,8 +2,7 @@ from __future__ import annotations
 
 from graph_walking import CHAT, Doubles, chain, edge, go, graph_of, llm, node
 
-from mockdify.graph import MAX_STEPS
-from mockdify.script import NodeScript
+from mockdify.graph import MAX_STEPS, NodeScript
 
 
 def iterate(inside=None, items=("a", "b"), doubles=None, script=None, **data):
@@ -22,7 +21,7 @@ def iterate(inside=None, items=("a", "b"), doubles=None, script=None, **data):
         inside,
         node("end", "end", outputs=[{"variable": "r", "value_selector": ["it", "output"]}]),
     ]
-    scripts = {"ic": script or NodeScript(node="ic", outputs={"r": "{{ x }}!"})}
+    scripts = {"ic": script or NodeScript(outputs={"r": "{{ x }}!"})}
     return go(
         graph_of(nodes, [*chain("start", "it", "end"), edge("is", "ic")]),
         inputs={"xs": list(items)},
@@ -44,13 +43,13 @@ def test_an_iteration_walks_its_inside_once_for_each_item():
 
 
 def test_lists_are_flattened_unless_told_otherwise():
-    script = NodeScript(node="ic", outputs={"r": ["{{ x }}", 1]})
+    script = NodeScript(outputs={"r": ["{{ x }}", 1]})
     assert iterate(script=script).outcome.outputs == {"r": ["a", 1, "b", 1]}
     assert iterate(script=script, flatten_output=False).outcome.outputs == {"r": [["a", 1], ["b", 1]]}
 
 
 def test_a_failing_round_ends_leaves_a_gap_or_is_left_out():
-    script = NodeScript(node="ic", fails="boom")
+    script = NodeScript(fails="boom")
     ended = iterate(script=script)
     assert (ended.outcome.status, ended.outcome.error, ended.names[-1]) == ("failed", "boom", "iteration_completed it")
     assert (ended.steps[-1].status, ended.steps[-1].error) == ("failed", None)

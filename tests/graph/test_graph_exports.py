@@ -6,8 +6,7 @@ import pytest
 import yaml
 from graph_walking import CHAT, SHARED, Doubles, go
 
-from mockdify.graph import parse_graph
-from mockdify.script import NodeScript
+from mockdify.graph import NodeScript, parse_graph
 
 FILES = sorted([*(SHARED / "dsl").glob("*.yml"), *(SHARED / "dify" / "apps-1.16").glob("*.yml")])
 PLAUSIBLE = {"number": 1, "checkbox": True, "file": None, "file-list": [], "json_object": {}}
@@ -30,9 +29,7 @@ def plausible(variable):
 def test_an_export_walks_to_an_end(app, name):
     graph = parse_graph(app["workflow"], source=name)
     inputs = {v["variable"]: plausible(v) for v in graph.start.data.get("variables", [])}
-    humans = {
-        n.id: NodeScript(node="", outputs={"note": "ok"}) for n in graph.nodes.values() if n.type == "human-input"
-    }
+    humans = {n.id: NodeScript(outputs={"note": "ok"}) for n in graph.nodes.values() if n.type == "human-input"}
     walked = go(graph, mode=app["app"]["mode"], doubles=Doubles(scripts=humans), inputs=inputs, system=CHAT)
     assert walked.outcome.status in ("succeeded", "partial-succeeded"), walked.outcome.error
     if app["app"]["mode"] == "advanced-chat":

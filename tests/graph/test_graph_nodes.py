@@ -7,10 +7,9 @@ from graph_walking import CHAT, Doubles, chain, edge, go, graph_of, llm, node
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockdify.graph import Chunk
+from mockdify.graph import Chunk, NodeScript
 from mockdify.graph.nodes.llm import split_reasoning
 from mockdify.model import ModelFailure
-from mockdify.script import NodeScript
 
 
 def alone(middle, *, scripts=None, doubles=None, mode="workflow", inputs=None, section=None, **given_):
@@ -44,14 +43,14 @@ def test_scripted_outputs_are_templates_over_the_inputs_and_keep_the_declared_ty
     code = node(
         "c", "code", variables=[var("x", "start", "q")], outputs={"up": {"type": "string"}, "n": {"type": "number"}}
     )
-    script = NodeScript(node="c", outputs={"up": "{{ x | upper }}", "n": "{{ x | length }}", "more": ["{{ x }}"]})
+    script = NodeScript(outputs={"up": "{{ x | upper }}", "n": "{{ x | length }}", "more": ["{{ x }}"]})
     finished = alone(code, scripts={"c": script}, inputs={"q": "abc"}).finished("c")
     assert finished.inputs == {"x": "abc"}
     assert finished.outputs == {"up": "ABC", "n": 3, "more": ["abc"]}
 
 
 def test_a_mistake_in_a_script_fails_the_node_and_says_why():
-    walked = alone(node("c", "code"), scripts={"c": NodeScript(node="c", outputs={"x": "{{ nope }}"})})
+    walked = alone(node("c", "code"), scripts={"c": NodeScript(outputs={"x": "{{ nope }}"})})
     assert walked.outcome.status == "failed"
     assert "unknown variable 'nope'" in walked.outcome.error
 
@@ -81,7 +80,7 @@ def test_a_classifier_takes_the_first_class_or_the_scripted_one():
     graph = graph_of(nodes, [edge("start", "q"), edge("q", "b", "1"), edge("q", "s", "2")])
     assert go(graph).names[-1] == "node_finished b"
     for script in ({"class_name": "Sell"}, {"class_id": "2"}):
-        walked = go(graph, doubles=Doubles(scripts={"q": NodeScript(node="q", outputs=script)}))
+        walked = go(graph, doubles=Doubles(scripts={"q": NodeScript(outputs=script)}))
         assert walked.names[-1] == "node_finished s"
 
 
@@ -102,7 +101,7 @@ def test_a_human_pauses_the_run_unless_scripted():
         "paused",
         ("h",),
     )
-    refused = go(graph, doubles=Doubles(scripts={"h": NodeScript(node="h", outputs={"__action_id": "no"})}))
+    refused = go(graph, doubles=Doubles(scripts={"h": NodeScript(outputs={"__action_id": "no"})}))
     assert refused.names[-1] == "node_finished not"
 
 
@@ -117,7 +116,7 @@ def test_retrieved_and_scripted_segments_are_cited_and_become_the_context():
         graph,
         mode="advanced-chat",
         system=CHAT,
-        doubles=Doubles(scripts={"k": NodeScript(node="k", outputs={"result": result})}),
+        doubles=Doubles(scripts={"k": NodeScript(outputs={"result": result})}),
     )
     assert walked.outcome.retriever_resources == [{"position": 1, "score": 0.5}]
     assert walked.doubles.calls[0]["query"] == "Use fact"
@@ -284,7 +283,7 @@ def test_structure_is_read_from_the_answer_or_empty():
 
 
 def test_a_scripted_text_stands_for_the_model():
-    walked = alone(llm("m"), scripts={"m": NodeScript(node="m", outputs={"text": "fixed"})})
+    walked = alone(llm("m"), scripts={"m": NodeScript(outputs={"text": "fixed"})})
     assert walked.finished("m").outputs["text"] == "fixed"
     assert walked.doubles.calls == []
 

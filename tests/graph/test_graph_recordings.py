@@ -12,9 +12,8 @@ import yaml
 from graph_walking import HELLO, SHARED, Doubles, go
 
 from mockdify.events import Envelope
-from mockdify.graph import Chunk, Dialect, parse_graph
+from mockdify.graph import Chunk, Dialect, NodeScript, parse_graph
 from mockdify.model import ModelFailure
-from mockdify.script import NodeScript
 from mockdify.steps import Wait
 
 DIFY = SHARED / "dify"
@@ -71,7 +70,6 @@ def scripts_of(release: str, app: str) -> dict[str, NodeScript]:
 def script_of(item: dict[str, Any]) -> NodeScript:
     takes = item.get("takes")
     return NodeScript(
-        node=item["node"],
         outputs=item.get("outputs", {}),
         fails=item.get("fails"),
         takes=float(takes.rstrip("s")) if takes else 0.0,
@@ -129,7 +127,7 @@ def test_a_recorded_run_is_walked_event_for_event(release, name):
     start = next(event for event in events if event["event"] == "node_finished")
     system = {k: v for k, v in started["data"]["inputs"].items() if k.startswith("sys.")}
     system |= {k: v for k, v in start["data"]["inputs"].items() if k.startswith("sys.")}
-    if not dialect.lean_start_node:
+    if dialect.start_shows_system:
         system = {k: v for k, v in start["data"]["inputs"].items() if k.startswith("sys.")}
     expected = [shown(event) for event in events if event["event"] not in SILENT]
     ending = next((e["data"] for e in events if e["event"] in ("workflow_finished", "workflow_paused")), None)

@@ -6,8 +6,7 @@ from graph_walking import CHAT, Doubles, chain, edge, go, graph_of, llm, node
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockdify.graph import Chunk, Dialect
-from mockdify.script import NodeScript
+from mockdify.graph import Chunk, Dialect, NodeScript
 
 
 def chat(nodes, edges, **given_):
@@ -159,7 +158,7 @@ def test_models_side_by_side_are_both_started_before_one_speaks():
 
 
 def test_the_shorter_of_two_waits_ends_first():
-    scripts = {"a": NodeScript(node="a", takes=2.0), "b": NodeScript(node="b", takes=1.0)}
+    scripts = {"a": NodeScript(takes=2.0), "b": NodeScript(takes=1.0)}
     walked = chat(
         [node("a", "code"), node("b", "code"), node("answer", "answer", answer=".")],
         [edge("start", "a"), edge("start", "b"), edge("a", "answer"), edge("b", "answer")],

@@ -7,11 +7,10 @@ import itertools
 import pytest
 from graph_walking import CHAT, Clock, Doubles, chain, edge, go, graph_of, llm, node
 
-from mockdify.graph import Dialect, Run, walk
-from mockdify.script import NodeScript
+from mockdify.graph import Dialect, NodeScript, Run, walk
 from mockdify.steps import Signal, Wait
 
-FAILS = {"c": NodeScript(node="c", fails="boom")}
+FAILS = {"c": NodeScript(fails="boom")}
 
 
 def code(**data):
@@ -76,7 +75,7 @@ def test_a_stop_ends_the_walk_at_once():
 
 def test_a_node_lasts_as_long_as_its_script_says():
     wake, clock = Signal(), Clock()
-    doubles = Doubles(clock=clock, scripts={"c": NodeScript(node="c", takes=2.5)})
+    doubles = Doubles(clock=clock, scripts={"c": NodeScript(takes=2.5)})
     walked = run(code(), scripts=doubles.scripts, wake=wake)
     waits = [step for step in walked.steps if isinstance(step, Wait)]
     assert waits == [Wait(Clock().time + 2.5, wake)]
@@ -88,7 +87,7 @@ def test_a_walk_needs_no_clock_that_moves():
     graph = graph_of(
         [node("start", "start"), code(), llm("m", "x"), node("end", "end")], chain("start", "c", "m", "end")
     )
-    doubles = Doubles(pace=1.0, scripts={"c": NodeScript(node="c", takes=9.0)})
+    doubles = Doubles(pace=1.0, scripts={"c": NodeScript(takes=9.0)})
     ids = itertools.count()
     steps = list(walk(graph, Run(mode="workflow", doubles=doubles, now=lambda: 0.0, new_id=lambda: str(next(ids)))))
     assert steps[-1].node_id == "end"

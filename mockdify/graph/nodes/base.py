@@ -110,7 +110,7 @@ class Work:
     def model(self) -> dict[str, Json]:
         """The node's model as its inputs name it, where the release does."""
         model = self.data.get("model")
-        if not self.run.dialect.model_in_llm_inputs or not isinstance(model, Mapping):
+        if not self.run.dialect.model_in_inputs or not isinstance(model, Mapping):
             return {}
         return {"model_provider": model.get("provider"), "model_name": model.get("name")}
 

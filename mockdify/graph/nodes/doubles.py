@@ -1,7 +1,7 @@
 """Nodes that a mock cannot play: code, HTTP, tools, retrieval, people. They have the outputs Dify's have, empty.
 
 What a user's script says of a node is laid over these outputs by the walk.
-# unverified: inputs and process_data of all but code, of which alone there are recordings.
+Their inputs and process_data are unverified: of these types, code alone is in the recordings.
 """
 
 from __future__ import annotations

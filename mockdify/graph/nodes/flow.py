@@ -35,7 +35,7 @@ def start(work: Work) -> Result:
     given = work.run.inputs
     declared = [item for item in work.data.get("variables") or () if isinstance(item, Mapping)]
     values = {str(item["variable"]): given.get(str(item["variable"])) for item in declared if item.get("variable")}
-    if not work.run.dialect.lean_start_node:
+    if work.run.dialect.start_shows_system:
         values |= {f"sys.{name}": value for name, value in work.pool.system.items()}
     return Result(inputs=values, outputs=dict(values))
 
