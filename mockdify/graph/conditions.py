@@ -6,11 +6,16 @@ An operator that does not fit the value's type is an error, as in Dify: the node
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mockdify.graph.variables import MISSING, Pool, is_file
+from mockdify.graph.variables import MISSING, is_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mockdify.graph.variables import Pool
 
 __all__ = ["OPERATORS", "ConditionError", "Verdict", "compare", "judge"]
 
@@ -126,10 +131,7 @@ def _typed(kinds: tuple[type, ...], called: str, empty: bool, test: Operator) ->
             return empty
         if not isinstance(actual, kinds):
             raise ConditionError(f"Invalid actual value type: {called}")
-        try:
-            return bool(test(actual, expected))
-        except TypeError as error:
-            raise ConditionError(str(error)) from error
+        return test(actual, expected)
 
     return checked
 
@@ -182,7 +184,9 @@ def _among(empty: bool, test: Operator) -> Operator:
 
 
 def _all_of(actual: Json, expected: Json) -> bool:
-    return bool(actual) and isinstance(expected, Iterable) and all(item in actual for item in expected)
+    if not isinstance(expected, list):
+        raise ConditionError("Unsupported operator: all of")  # so Dify says that only lists can be asked for
+    return bool(actual) and all(item in actual for item in expected)
 
 
 _TEXTS, _TEXT = ((str, list), "string or array"), ((str,), "string")
@@ -223,4 +227,7 @@ def compare(operator: str, actual: Json, expected: Json) -> bool:
     test = OPERATORS.get(operator)
     if test is None:
         raise ConditionError(f"Unsupported operator: {operator}")
-    return test(actual, expected)
+    try:
+        return test(actual, expected)
+    except TypeError as error:
+        raise ConditionError(str(error)) from error

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 from weakref import WeakKeyDictionary
 
 from mockdify.graph.nodes import kind_of
-from mockdify.graph.spec import Edge, Graph, Node
-from mockdify.graph.variables import Selector, Template, parse_template
+from mockdify.graph.spec import Edge
+from mockdify.graph.variables import parse_template
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from mockdify.graph.spec import Graph, Node
+    from mockdify.graph.variables import Selector, Template
 
 __all__ = ["Plan", "Reply", "Scope", "plan_of"]
 

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from mockdify.events import NodeFinished, NodeStarted, ReasoningChunk
-from mockdify.events import IterationCompleted as _IterationCompleted
-from mockdify.events import IterationNext as _IterationNext
-from mockdify.events import IterationStarted as _IterationStarted
-from mockdify.events import LoopNext as _LoopNext
-from mockdify.model import Generation, zero_usage
-from mockdify.steps import Signal, Wait
+from mockdify.events import (
+    IterationCompleted,
+    IterationNext,
+    IterationStarted,
+    LoopNext,
+    NodeFinished,
+    NodeStarted,
+    ReasoningChunk,
+)
+from mockdify.model import zero_usage
+from mockdify.steps import Wait
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, MutableMapping, Sequence
+
     from mockdify.graph.spec import Node
+    from mockdify.model import Generation
+    from mockdify.steps import Signal
 
 __all__ = ["Chunk", "Dialect", "Doubles", "Mode", "NodeEvent", "NodeScript", "Outcome", "Run", "RunStatus", "Step"]
 
@@ -24,7 +31,7 @@ Mode: TypeAlias = Literal["advanced-chat", "workflow"]
 RunStatus: TypeAlias = Literal["succeeded", "partial-succeeded", "failed", "stopped", "paused"]
 
 NodeEvent: TypeAlias = (
-    NodeStarted | NodeFinished | _IterationStarted | _IterationNext | _IterationCompleted | _LoopNext | ReasoningChunk
+    NodeStarted | NodeFinished | IterationStarted | IterationNext | IterationCompleted | LoopNext | ReasoningChunk
 )
 """The events of nodes; loop_started and loop_completed are kinds of their iteration namesakes."""
 
@@ -75,9 +82,9 @@ class Dialect:
     model_in_inputs: bool = True
     """An LLM node's inputs name its provider and model."""
     eager_answers: bool = True
-    """An answer that no branch can prevent begins before the start node, not with the first edge."""
+    """An answer that no branch can prevent begins before the start node, not with the first edge (unverified: 1.13)."""
     flush_exceptions: bool = True
-    """The default value of a failed node is streamed before its node_finished, not with the next node."""
+    """The default value of a failed node is streamed before its node_finished, not with the next value."""
     provider_label: bool = True
     """A credentials error names the provider's label (`Mock`), not its id (`mock`)."""
     reasoning_chunks: bool = True

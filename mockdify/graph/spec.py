@@ -7,11 +7,14 @@ Dify itself refuses to run (no start node, an edge to a node that is not there) 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mockdify.errors import MockdifyError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
 
 __all__ = ["START_TYPES", "Edge", "Graph", "Node", "Variable", "parse_graph"]
 
@@ -120,26 +123,22 @@ def _node(raw: Mapping[str, Json]) -> Node | None:
 
 def _edges(raw: Iterable[Mapping[str, Json]], nodes: Mapping[str, Node], source: str) -> Iterable[Edge]:
     seen: set[str] = set()
-    for number, edge in enumerate(raw):
+    for number, edge in enumerate(raw, start=1):
         tail, head = str(edge.get("source") or ""), str(edge.get("target") or "")
         if tail not in nodes or not head:
             continue  # what is left of a deleted node: nothing can come this way
         if head not in nodes:
-            raise MockdifyError(_no_target(edge, number, tail, head, nodes, source))
+            raise MockdifyError(f"{source}: edge {number} leads from '{tail}' to {_unknown(head, nodes)}")
         name = str(edge.get("id") or f"{tail}-{number}")
         name = name if name not in seen else f"{name}#{number}"
         seen.add(name)
         yield Edge(id=name, source=tail, target=head, handle=str(edge.get("sourceHandle") or "source"))
 
 
-def _no_target(
-    edge: Mapping[str, Json], number: int, tail: str, head: str, nodes: Mapping[str, Node], source: str
-) -> str:
-    near = difflib.get_close_matches(head, nodes, n=1)
-    hint = f" Did you mean '{near[0]}'?" if near else ""
-    known = ", ".join(list(nodes)[:20])
-    where = f"edge {number + 1} ('{edge.get('id') or ''}')"
-    return f"{source}: {where} leads from '{tail}' to '{head}', which is no node of this graph.{hint} Nodes: {known}."
+def _unknown(node: str, nodes: Mapping[str, Node]) -> str:
+    near = difflib.get_close_matches(node, nodes, n=1)
+    hint = f"; did you mean '{near[0]}'?" if near else ""
+    return f"'{node}', which is no node of the graph{hint or '.'} There is: {', '.join(list(nodes)[:20])}."
 
 
 def _start(nodes: Mapping[str, Node], source: str) -> Node:

@@ -8,12 +8,17 @@ the meantime is kept. So chunks come early, but never out of order.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
-from mockdify.graph.plan import Reply, Scope
 from mockdify.graph.run import Chunk
-from mockdify.graph.variables import MISSING, Pool, Selector, markdown
+from mockdify.graph.variables import MISSING, markdown
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from mockdify.graph.plan import Reply, Scope
+    from mockdify.graph.variables import Pool, Selector
 
 __all__ = ["Streams"]
 
@@ -30,7 +35,7 @@ class _Speech:
 class _Flow:
     """What a model said so far under one selector, and how much of it is out."""
 
-    said: deque[str] = field(default_factory=deque)
+    said: list[str] = field(default_factory=list)
     closed: bool = False
 
 
@@ -56,28 +61,29 @@ class Streams:
             piece for reply in self.scope.replies for piece in reply.template if not isinstance(piece, str)
         )
 
-    def begin(self) -> Iterator[Chunk]:
+    def begin(self) -> list[Chunk]:
         """The scope begins."""
-        if self.eager:
-            yield from self._admit()
+        return self._admit() if self.eager else []
 
-    def took(self, edge_id: str) -> Iterator[Chunk]:
+    def took(self, edge_id: str) -> list[Chunk]:
         """An edge was taken: some answers may be certain now."""
         if not self._pending:
-            return
-        first = not self._taken
+            return []
+        first = not self._taken and not self.eager
         self._taken.add(edge_id)
-        if (first and not self.eager) or any(edge_id in reply.blocking for reply in self._pending):
-            yield from self._admit()
+        is_news = first or any(edge_id in reply.blocking for reply in self._pending)
+        return self._admit() if is_news else []
 
-    def said(self, selector: Selector, text: str, *, final: bool = False) -> Iterator[Chunk]:
+    def said(self, selector: Selector, text: str, *, final: bool = False) -> list[Chunk]:
         """A node streams *text* under *selector*; nothing comes of it unless an answer wants it."""
         if selector not in self._wanted:
-            return
-        flow = self._flows.setdefault(selector, _Flow())
+            return []
+        flow = self._flows.get(selector)
+        if flow is None:
+            flow = self._flows[selector] = _Flow()
         flow.said.append(text)
         flow.closed = flow.closed or final
-        yield from self.flush()
+        return self.flush()
 
     def shows(self, node_id: str) -> bool:
         """Whether an answer that is certain by now shows what model node *node_id* says: then its reasoning shows."""
@@ -85,43 +91,46 @@ class Streams:
         replies = [*self._waiting] + ([self._speaking.reply] if self._speaking else [])
         return any(piece[:2] in wanted for reply in replies for piece in reply.template if not isinstance(piece, str))
 
-    def flush(self) -> Iterator[Chunk]:
+    def flush(self) -> list[Chunk]:
         """Values may have come to be known: go on with the answer that speaks, then with those that wait."""
-        while self._speaking is not None:
-            yield from self._go_on(self._speaking)
-            if self._speaking.at < len(self._speaking.reply.template):
-                return
+        chunks: list[Chunk] = []
+        while self._speaking is not None and self._is_over(self._speaking, chunks):
             self._speaking = _Speech(self._waiting.popleft()) if self._waiting else None
+        return chunks
 
-    def _admit(self) -> Iterator[Chunk]:
+    def _admit(self) -> list[Chunk]:
+        chunks: list[Chunk] = []
         for reply in [reply for reply in self._pending if self.scope.decided(reply, self._taken)]:
             self._pending.remove(reply)
             if self._speaking is None:
                 self._speaking = _Speech(reply)
-                yield from self.flush()
+                chunks += self.flush()
             else:
                 self._waiting.append(reply)
+        return chunks
 
-    def _go_on(self, speech: _Speech) -> Iterator[Chunk]:
+    def _is_over(self, speech: _Speech, chunks: list[Chunk]) -> bool:
+        """Say what can be said of *speech*, into *chunks*; returns whether that was the rest of it."""
         template = speech.reply.template
         while speech.at < len(template):
             piece = template[speech.at]
             if isinstance(piece, str):
                 # Dify names the answer this way for end nodes too.
-                yield Chunk(text=piece, selector=(speech.reply.node_id, "answer"))
-            elif not self.is_skipped(piece[0]) and not (yield from self._variable(piece)):
-                return
+                chunks.append(Chunk(text=piece, selector=(speech.reply.node_id, "answer")))
+            elif not self.is_skipped(piece[0]) and not self._is_said(piece, chunks):
+                return False
             speech.at += 1
+        return True
 
-    def _variable(self, selector: Selector) -> Generator[Chunk, None, bool]:
-        """What is new under *selector*. Returns whether that was all of it."""
+    def _is_said(self, selector: Selector, chunks: list[Chunk]) -> bool:
+        """Say what is new under *selector*; returns whether that was all of it."""
         flow = self._flows.get(selector)
         if flow is not None:
-            while flow.said:
-                yield Chunk(text=flow.said.popleft(), selector=selector)
+            chunks += [Chunk(text=text, selector=selector) for text in flow.said]
+            flow.said.clear()
             return flow.closed
         value = self.pool.get(selector)
         if value is MISSING:
             return False
-        yield Chunk(text=markdown(value), selector=selector)
+        chunks.append(Chunk(text=markdown(value), selector=selector))
         return True

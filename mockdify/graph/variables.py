@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Mapping
 from copy import copy
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, MutableMapping, Sequence
 
 __all__ = [
     "MISSING",
@@ -134,7 +137,7 @@ class Pool:
 
     def get(self, selector: Sequence[str]) -> Json:
         """The value at *selector*, or `MISSING`. What follows the second name goes into objects and files."""
-        if len(selector) < 2:  # noqa: PLR2004 - a node and a name
+        if len(selector) < 2:
             return MISSING
         value = self._variable(str(selector[0]), str(selector[1]))
         for key in selector[2:]:

@@ -8,21 +8,29 @@ from __future__ import annotations
 
 import json
 from collections import deque
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mockdify.events import NodeFinished, NodeStarted, ReasoningChunk
-from mockdify.graph.nodes import Kind, kind_of
-from mockdify.graph.nodes.base import Acting, Inner, NodeFailure, Paused, Result, Say, Think, Work
-from mockdify.graph.plan import Plan, Scope, plan_of
-from mockdify.graph.run import Chunk, NodeScript, Outcome, Run, RunStatus, Step
-from mockdify.graph.spec import Edge, Graph, Node
+from mockdify.graph.nodes import kind_of
+from mockdify.graph.nodes.base import Inner, NodeFailure, Paused, Result, Say, Think, Work
+from mockdify.graph.plan import plan_of
+from mockdify.graph.run import Chunk, Outcome
 from mockdify.graph.streams import Streams
 from mockdify.graph.usage import add_usage
 from mockdify.graph.variables import MISSING, Pool, files_in
 from mockdify.model import zero_usage
 from mockdify.steps import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from mockdify.graph.nodes import Kind
+    from mockdify.graph.nodes.base import Acting
+    from mockdify.graph.plan import Plan, Scope
+    from mockdify.graph.run import Run, RunStatus, Step
+    from mockdify.graph.spec import Edge, Graph, Node
 
 __all__ = ["MAX_STEPS", "walk"]
 
@@ -30,8 +38,6 @@ Json: TypeAlias = Any
 
 MAX_STEPS = 500
 """How many nodes a run may start, those inside containers included: Dify's default."""
-
-_NO_SCRIPT = NodeScript()
 
 
 class _Aborted(Exception):  # noqa: N818 - control flow
@@ -49,6 +55,8 @@ def walk(graph: Graph, run: Run) -> Generator[Step, None, Outcome]:
         while True:
             step = next(steps)
             yield step
+            if isinstance(step, Chunk):
+                tally.said.append(step.text)
             if run.stopped():
                 steps.close()
                 return tally.outcome(run, "stopped", run.dialect.stop_error)
@@ -93,6 +101,7 @@ class _Tally:
     def check(self) -> None:
         """Raise `_Aborted` when the run has started more nodes than a run may."""
         if self.starts > MAX_STEPS:
+            # unverified: the words are the source's; no run this long was recorded
             raise _Aborted(f"Maximum execution steps exceeded: {self.starts} > {MAX_STEPS}")
 
     def keep(self, node: Node, result: Result) -> None:
@@ -162,7 +171,7 @@ class _Frame:
 
     def walk(self) -> Generator[Step, None, Inner]:
         """Run to the end of the scope, or to the failure that ends it."""
-        yield from self._out(self._streams.begin())
+        yield from self._streams.begin()
         self._ready.append(self._scope.root)
         while self._ready or self._tasks:
             while self._ready:
@@ -174,11 +183,6 @@ class _Frame:
             if self._tally.paused:
                 self._ready.clear()
         return self._inner
-
-    def _out(self, chunks: Iterable[Chunk]) -> Iterator[Chunk]:
-        for chunk in chunks:
-            self._tally.said.append(chunk.text)
-            yield chunk
 
     # -- nodes -------------------------------------------------------------------------------------------------------
 
@@ -206,7 +210,7 @@ class _Frame:
             graph=self._graph,
             pool=self._pool,
             run=self._run,
-            script=self._run.doubles.script(node) or _NO_SCRIPT,
+            script=self._run.doubles.script(node),
             enter=lambda pool, marks: self._enter(node, pool, marks),
         )
         self._tasks.append(_Task(node=node, kind=kind, id=key, began=began, steps=_play(work, kind)))
@@ -232,10 +236,15 @@ class _Frame:
         try:
             while True:
                 step = next(task.steps)
-                if isinstance(step, Wait):
+                if isinstance(step, Say):
+                    yield from self._streams.said(step.selector, step.text, final=step.final)
+                elif isinstance(step, Wait):
                     task.until = step.until
                     return
-                yield from self._passed_on(task.node, step)
+                elif isinstance(step, Think):
+                    yield from self._thought(task.node, step)
+                else:
+                    yield step
         except StopIteration as end:
             self._tasks.remove(task)
             yield from self._succeeded(task, end.value)
@@ -246,23 +255,18 @@ class _Frame:
             self._tasks.remove(task)
             self._tally.paused.append(task.node.id)
 
-    def _passed_on(self, node: Node, step: Step | Say | Think) -> Iterator[Step]:
-        if isinstance(step, Say):
-            yield from self._out(self._streams.said(step.selector, step.text, final=step.final))
-        elif isinstance(step, Think):
-            if self._run.dialect.reasoning_chunks and self._streams.shows(node.id):
-                yield ReasoningChunk(
-                    message_id=self._run.message_id, reasoning=step.text, node_id=node.id, is_final=step.final
-                )
-        else:
-            yield step
+    def _thought(self, node: Node, step: Think) -> Iterator[Step]:
+        if self._run.dialect.reasoning_chunks and self._streams.shows(node.id):
+            yield ReasoningChunk(
+                message_id=self._run.message_id, reasoning=step.text, node_id=node.id, is_final=step.final
+            )
 
     def _succeeded(self, task: _Task, result: Result) -> Iterator[Step]:
         node, kind = task.node, task.kind
         self._pool.add(node.id, result.outputs)
         self._spend(result.usage)
         self._inner.breaks = self._inner.breaks or result.breaks
-        yield from self._out(self._streams.flush())
+        yield from self._streams.flush()
         yield from self._leave(node, kind, result.handle)
         self._tally.keep(node, result)
         if kind.shape != "container":
@@ -296,7 +300,7 @@ class _Frame:
         outputs = {**_defaults(node), "error_message": failure.error, "error_type": failure.type}
         self._pool.add(node.id, outputs)
         if self._run.dialect.flush_exceptions:
-            yield from self._out(self._streams.flush())
+            yield from self._streams.flush()
         yield from self._leave(node, task.kind, "fail-branch" if strategy == "fail-branch" else "source")
         if task.kind.shape != "container":
             yield self._finished(
@@ -306,7 +310,7 @@ class _Frame:
                 process_data=failure.process_data,
                 outputs=outputs,
                 metadata={"error_strategy": strategy},
-                error="Unknown error",  # recorded so: the text is in the outputs
+                error="Unknown error",  # recorded so for default values; unverified: fail-branch
             )
         self._tally.check()
 
@@ -359,7 +363,7 @@ class _Frame:
             edges = tuple(edge for edge in edges if edge.handle in handles)
         for edge in edges:
             self._edges[edge.id] = True
-            yield from self._out(self._streams.took(edge.id))
+            yield from self._streams.took(edge.id)
             self._look_at(edge.target)
 
     def _skip(self, edge: Edge) -> None:
@@ -389,13 +393,14 @@ def _until(task: _Task) -> float:
 
 def _play(work: Work, kind: Kind) -> Acting:
     """The node's double, between the delay and under the outputs that the user's script asks for."""
-    if work.script.takes:
-        yield Wait(work.run.now() + work.script.takes, work.run.wake)
-    if work.script.fails is not None:
-        raise NodeFailure(work.script.fails, kind.failure, work.stated_inputs())
+    script = work.script
+    if script is not None and script.takes:
+        yield Wait(work.run.now() + script.takes, work.run.wake)
+    if script is not None and script.fails is not None:
+        raise NodeFailure(script.fails, kind.failure, work.stated_inputs())
     acted = kind.act(work)
     result = acted if isinstance(acted, Result) else (yield from acted)
-    if work.script.outputs:
+    if script is not None and script.outputs:
         scripted = work.scripted(result.inputs)
         result.outputs |= {name: _as(result.outputs.get(name), value) for name, value in scripted.items()}
         if kind.picks in scripted:

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from mockdify.graph import Chunk, Graph, NodeScript, Outcome, Run, parse_graph, walk
-from mockdify.model import Generation, ModelFailure
+from mockdify.graph import Chunk, Run, parse_graph, walk
+from mockdify.model import Generation
 from mockdify.steps import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from mockdify.graph import Graph, NodeScript, Outcome
+    from mockdify.model import ModelFailure
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared"
 HELLO = ("Hello", " from", " mock-llm", "!", " 你好", " 👋", "")

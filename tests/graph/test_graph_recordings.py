@@ -70,7 +70,9 @@ def scripts_of(release: str, app: str) -> dict[str, NodeScript]:
 def script_of(item: dict[str, Any]) -> NodeScript:
     takes = item.get("takes")
     return NodeScript(
-        outputs=item.get("outputs", {}), fails=item.get("fails"), takes=float(takes.rstrip("s")) if takes else None
+        outputs=item.get("outputs", {}),
+        fails=item.get("fails"),
+        takes=float(takes.rstrip("s")) if takes else 0.0,
     )
 
 

@@ -7,17 +7,19 @@ passes through: it has the outputs its script gives it, or none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from mockdify.graph.nodes import assign, containers, doubles, flow, llm
 from mockdify.graph.nodes.base import Kind, NodeFailure, Paused, Result, Say, Think, Work
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from mockdify.graph.spec import Node
 
 __all__ = ["KINDS", "Kind", "NodeFailure", "Paused", "Result", "Say", "Think", "Work", "kind_of"]
 
+# unverified: the names of failures, CodeExecutionError excepted, which is recorded.
 KINDS: Mapping[str, Kind] = {
     "start": Kind(act=flow.start),
     "trigger-webhook": Kind(act=flow.start),

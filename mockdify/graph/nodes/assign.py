@@ -7,11 +7,13 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mockdify.graph.nodes.base import NodeFailure, Result, Work
-from mockdify.graph.variables import MISSING, Selector, zero_of
+from mockdify.graph.nodes.base import NodeFailure, Result
+from mockdify.graph.variables import MISSING, zero_of
 
 if TYPE_CHECKING:
+    from mockdify.graph.nodes.base import Work
     from mockdify.graph.spec import Node
+    from mockdify.graph.variables import Selector
 
 __all__ = ["assign", "written"]
 
@@ -64,6 +66,7 @@ _WITHOUT_INPUT = frozenset({"clear", "remove-first", "remove-last"})
 
 def assign(work: Work) -> Result:
     """Write the variables, one after the other; a later one sees what an earlier one wrote."""
+    # unverified: what the node shows of itself; no assigner was recorded
     first_form = not isinstance(work.data.get("items"), list)
     shown: dict[str, Json] = {}
     value: Json = None

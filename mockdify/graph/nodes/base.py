@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from mockdify.graph.rendering import TemplateFailure, render_all
-from mockdify.graph.run import NodeScript, Run, Step
-from mockdify.graph.variables import Pool, Selector
+from mockdify import templates
+from mockdify.errors import MockdifyError
+from mockdify.graph.run import Step
+from mockdify.graph.variables import Pool
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mockdify.graph.run import NodeScript, Run
     from mockdify.graph.spec import Graph, Node
+    from mockdify.graph.variables import Selector
 
 __all__ = ["Act", "Acting", "Inner", "Kind", "NodeFailure", "Paused", "Result", "Say", "Shape", "Think", "Work"]
 
@@ -87,7 +92,7 @@ class Work:
     graph: Graph
     pool: Pool
     run: Run
-    script: NodeScript
+    script: NodeScript | None
     enter: Enter
     """Run the inside once over a pool; the mapping marks the events of that round."""
 
@@ -116,12 +121,12 @@ class Work:
 
     def scripted(self, inputs: Mapping[str, Json]) -> dict[str, Json]:
         """What the user's script gives this node, its templates rendered over *inputs*."""
-        if not self.script.outputs:
+        if self.script is None or not self.script.outputs:
             return {}
         try:
-            return dict(render_all(self.script.outputs, inputs))
-        except TemplateFailure as failure:
-            raise NodeFailure(str(failure), "TemplateError", inputs) from failure
+            return dict(templates.rendered(self.script.outputs, inputs))
+        except MockdifyError as mistake:
+            raise NodeFailure(str(mistake), "TemplateError", inputs) from mistake
 
 
 Act: TypeAlias = Callable[[Work], "Result | Acting"]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from decimal import Decimal
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mockdify.events import (
     IterationCompleted,
@@ -16,9 +15,14 @@ from mockdify.events import (
     LoopStarted,
 )
 from mockdify.graph.conditions import ConditionError, judge
-from mockdify.graph.nodes.base import Acting, Inner, NodeFailure, Result, Work
+from mockdify.graph.nodes.base import NodeFailure, Result
 from mockdify.graph.usage import add_usage
 from mockdify.graph.variables import MISSING, zero_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from mockdify.graph.nodes.base import Acting, Inner, Work
 
 __all__ = ["iteration", "loop", "loop_end"]
 
@@ -50,7 +54,7 @@ def iteration(work: Work) -> Acting:
     """The inside once for each item; the outputs are what its output variable held in each round."""
     items = _items(work)
     inputs = {"iterator_selector": items}
-    if not items:
+    if not items:  # unverified: an empty list has no iteration events at all
         return Result(inputs=inputs, outputs={"output": []})
     began, mode = work.run.now(), work.data.get("error_handle_mode") or "terminated"
     yield IterationStarted(
@@ -111,7 +115,7 @@ def _completion(work: Work, result: Result, began: float, error: str | None) -> 
         "outputs": result.outputs,
         "created_at": int(began),
         "inputs": result.inputs,
-        # The event's own `error` is null even then: the run says what it was.
+        # unverified: the event's own `error` is null even then, the run says what it was
         "status": "succeeded" if error is None else "failed",
         "total_tokens": result.metadata["total_tokens"],
         "execution_metadata": result.metadata,

@@ -1,16 +1,20 @@
 """Nodes that a mock cannot play: code, HTTP, tools, retrieval, people. They have the outputs Dify's have, empty.
 
 What a user's script says of a node is laid over these outputs by the walk.
+Their inputs and process_data are unverified: of these types, code alone is in the recordings.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mockdify.graph.nodes.base import NodeFailure, Paused, Result, Work
+from mockdify.graph.nodes.base import NodeFailure, Paused, Result
 from mockdify.graph.variables import MISSING, zero_of
 from mockdify.model import zero_usage
+
+if TYPE_CHECKING:
+    from mockdify.graph.nodes.base import Work
 
 __all__ = [
     "code",

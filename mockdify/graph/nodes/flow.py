@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mockdify.graph.conditions import ConditionError, Verdict, compare, judge
-from mockdify.graph.nodes.base import NodeFailure, Result, Work
-from mockdify.graph.rendering import TemplateFailure, render
+from mockdify import templates
+from mockdify.errors import MockdifyError
+from mockdify.graph.conditions import ConditionError, compare, judge
+from mockdify.graph.nodes.base import NodeFailure, Result
 from mockdify.graph.variables import MISSING, files_in, parse_template
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mockdify.graph.conditions import Verdict
+    from mockdify.graph.nodes.base import Work
 
 __all__ = ["aggregate", "answer", "end", "if_else", "list_operator", "nothing", "start", "template"]
 
 Json: TypeAlias = Any
+
+_MOST_TEXT = 400_000
+"""Dify's limit for what a template node makes, in characters."""
 
 
 def nothing(work: Work) -> Result:  # noqa: ARG001 - one signature for all
@@ -139,9 +149,16 @@ def template(work: Work) -> Result:
     """A Jinja2 template over the node's variables."""
     inputs = work.pool.fill(work.data.get("variables"))
     try:
-        return Result(inputs=inputs, outputs={"output": render(str(work.data.get("template") or ""), inputs)})
-    except TemplateFailure as failure:
-        raise NodeFailure(str(failure), "TemplateTransformNodeError", inputs) from failure
+        return Result(inputs=inputs, outputs={"output": _rendered(work, inputs)})
+    except MockdifyError as mistake:
+        raise NodeFailure(str(mistake), "TemplateTransformNodeError", inputs) from mistake
+
+
+def _rendered(work: Work, inputs: Mapping[str, Json]) -> str:
+    text = templates.render(str(work.data.get("template") or ""), inputs, strict=False)
+    if len(text) > _MOST_TEXT:
+        raise NodeFailure(f"Output length exceeds {_MOST_TEXT} characters", "TemplateTransformNodeError", inputs)
+    return text
 
 
 def list_operator(work: Work) -> Result:

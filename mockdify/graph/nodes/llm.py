@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-from mockdify.graph.nodes.base import Acting, NodeFailure, Result, Say, Think, Work
-from mockdify.graph.rendering import TemplateFailure, render
-from mockdify.graph.run import Dialect
+from mockdify import templates
+from mockdify.errors import MockdifyError
+from mockdify.graph.nodes.base import NodeFailure, Result, Say, Think
 from mockdify.graph.variables import MISSING, plain_text, zero_of
-from mockdify.model import Failure, ModelFailure, zero_usage
+from mockdify.model import ModelFailure, zero_usage
 from mockdify.steps import Wait
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from mockdify.graph.nodes.base import Acting, Work
+    from mockdify.graph.run import Dialect
+    from mockdify.model import Failure
 
 __all__ = ["agent", "failure_text", "llm", "split_reasoning"]
 
@@ -87,9 +94,9 @@ def _text(work: Work, item: Mapping[str, Json], context: str) -> str:
     config = work.data.get("prompt_config")
     variables = work.pool.fill(config.get("jinja2_variables") if isinstance(config, Mapping) else None)
     try:
-        return render(str(item.get("jinja2_text") or item.get("text") or ""), variables)
-    except TemplateFailure as failure:
-        raise NodeFailure(str(failure), "LLMNodeError", work.model) from failure
+        return templates.render(str(item.get("jinja2_text") or item.get("text") or ""), variables, strict=False)
+    except MockdifyError as mistake:
+        raise NodeFailure(str(mistake), "LLMNodeError", work.model) from mistake
 
 
 def _context(work: Work) -> str:
