@@ -78,29 +78,43 @@ def count_tokens(*texts: str) -> int:
     return sum([len(_PIECE.findall(text)) for text in texts if text])
 
 
-@lru_cache(maxsize=4096)
 def _price(tokens: int, unit: str, price_unit: str) -> Decimal:
     return (tokens * Decimal(unit) * Decimal(price_unit)).quantize(Decimal("0.0000001"), ROUND_HALF_UP)
 
 
+@lru_cache(maxsize=4096)
+def _priced(prompt_tokens: int, completion_tokens: int, prompt_unit: str, unit: str, price_unit: str) -> tuple[str, str, str]:
+    """Prompt, completion and total price. Kept, as a suite asks for the same few over and over."""
+    prompt = _price(prompt_tokens, prompt_unit, price_unit)
+    completion = _price(completion_tokens, unit, price_unit)
+    return str(prompt), str(completion), str(prompt + completion)
+
+
 def usage_of(
-    prices: Prices, prompt_tokens: int, completion_tokens: int, *, latency: float, first: float | None = None,
+    prices: Prices,
+    prompt_tokens: int,
+    completion_tokens: int,
+    *,
+    latency: float,
+    first: float | None = None,
     rest: float | None = None,
 ) -> dict[str, Any]:
     """Dify's `usage` object: token counts (int), prices (decimal strings), seconds (float or null)."""
-    prompt = _price(prompt_tokens, prices.prompt_unit_price, prices.price_unit)
-    completion = _price(completion_tokens, prices.completion_unit_price, prices.price_unit)
+    price_unit = prices.price_unit
+    prompt, completion, total = _priced(
+        prompt_tokens, completion_tokens, prices.prompt_unit_price, prices.completion_unit_price, price_unit
+    )
     return {
         "prompt_tokens": prompt_tokens,
         "prompt_unit_price": prices.prompt_unit_price,
-        "prompt_price_unit": prices.price_unit,
-        "prompt_price": str(prompt),
+        "prompt_price_unit": price_unit,
+        "prompt_price": prompt,
         "completion_tokens": completion_tokens,
         "completion_unit_price": prices.completion_unit_price,
-        "completion_price_unit": prices.price_unit,
-        "completion_price": str(completion),
+        "completion_price_unit": price_unit,
+        "completion_price": completion,
         "total_tokens": prompt_tokens + completion_tokens,
-        "total_price": str(prompt + completion),
+        "total_price": total,
         "currency": prices.currency,
         "latency": latency,
         "time_to_first_token": first,
@@ -171,7 +185,7 @@ class Generation:
         usage = usage_of(
             self.prices,
             self.overrides.get("prompt_tokens", self.prompt_tokens),
-            self.overrides.get("completion_tokens", sum(1 for chunk in self.said if chunk)),
+            self.overrides.get("completion_tokens", len([chunk for chunk in self.said if chunk])),
             latency=round(end - self._started, 6),
             first=round(self._first - self._started, 6),
             rest=round(end - self._first, 6),
