@@ -60,13 +60,19 @@ def test_a_mistake_in_a_script_fails_the_node_and_says_why():
     [
         ("http-request", {"status_code": 200, "body": "", "headers": {}, "files": []}),
         ("tool", {"text": "", "files": [], "json": []}),
-        ("knowledge-retrieval", {"result": []}),
         ("document-extractor", {"text": ""}),
         ("datasource-x", {}),
     ],
 )
 def test_doubles_have_the_customary_outputs(kind, outputs):
     assert alone(node("x", kind)).finished("x").outputs == outputs
+
+
+def test_a_retrieval_finds_one_uncited_passage():
+    walked = alone(node("k", "knowledge-retrieval"))
+    [passage] = walked.finished("k").outputs["result"]
+    assert passage["content"]
+    assert walked.outcome.retriever_resources == []
 
 
 def test_a_classifier_takes_the_first_class_or_the_scripted_one():

@@ -81,10 +81,14 @@ def _parameter(work: Work, item: Json) -> Json:
 
 
 def knowledge_retrieval(work: Work) -> Result:
-    """Nothing was found; scripted `result` entries count as found and are cited if they say where they are from."""
+    """One passage that names its question; scripted `result` entries are cited if they say where they are from.
+
+    Templates behind a retrieval reach into its first result, so an empty one would fail runs that are right.
+    """
     inputs = {"query": _value(work, work.data.get("query_variable_selector"))}
-    found = work.scripted(inputs).get("result", [])
-    cited = [item["metadata"] for item in found if isinstance(item, Mapping) and isinstance(item.get("metadata"), dict)]
+    passage = {"content": f"A passage about: {inputs['query'] or 'anything'}", "title": "passage", "files": [], "metadata": {}}
+    found = work.scripted(inputs).get("result", [passage])
+    cited = [item["metadata"] for item in found if isinstance(item, Mapping) and item.get("metadata")]
     return Result(inputs=inputs, outputs={"result": found}, resources=cited)
 
 
