@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
+from functools import partial
 
-from mockdify.apps import App, default_key, demo_apps, load_app
-from mockdify.config import Config, Settings
+from mockdify.apps import DEMO_KEYS, DEMO_MODES, App, demo_app
+from mockdify.config import AppConfig, Config, Settings
 from mockdify.errors import MockdifyError
 from mockdify.profiles import profile_named
-from mockdify.workspace import Template
+from mockdify.workspace import AppTemplate, Template
 
 __all__ = ["template_of"]
 
@@ -20,21 +20,12 @@ def template_of(config: Config, settings: Settings, *, demo: bool | None = None)
     Args:
         demo: whether the five demo apps are there; None: when the configuration names no app.
     """
-    installed: list[tuple[App, Mapping[str, Any]]] = []
-    if not config.apps if demo is None else demo:
-        installed += [(app, {"keys": {"default": f"app-{name}-demo"}}) for name, app in demo_apps().items()]
-    for said in config.apps:
-        keys = dict(said.keys) or {"default": default_key(said.name)}
-        installed.append(
-            (
-                load_app(said.dsl),
-                {"keys": keys, "api_enabled": said.api_enabled, "published": said.published},
-            )
-        )
-    _check_keys(installed)
+    apps = [_demo(name) for name in DEMO_MODES] if (not config.apps if demo is None else demo) else []
+    apps += [_configured(said) for said in config.apps]
+    _check_keys(apps)
     return Template(
         profile=profile_named(settings.profile),
-        apps=tuple(installed),
+        apps=tuple(apps),
         make_script=config.script,
         faults=config.faults,
         seed=settings.seed,
@@ -48,10 +39,34 @@ def template_of(config: Config, settings: Settings, *, demo: bool | None = None)
     )
 
 
-def _check_keys(installed: Iterable[tuple[App, Mapping[str, Any]]]) -> None:
+def _demo(name: str) -> AppTemplate:
+    return AppTemplate(
+        name=name, mode=DEMO_MODES[name], load=partial(demo_app, name), keys={"default": DEMO_KEYS[name]}
+    )
+
+
+def _configured(said: AppConfig) -> AppTemplate:
+    from mockdify.apps import default_key, load_app  # noqa: PLC0415 - brings yaml
+
+    app = load_app(said.dsl)  # at once: mistakes are told before the server starts
+
+    def load() -> App:
+        return app
+
+    return AppTemplate(
+        name=app.name,
+        mode=app.mode,
+        load=load,
+        keys=dict(said.keys) or {"default": default_key(said.name)},
+        api_enabled=said.api_enabled,
+        published=said.published,
+    )
+
+
+def _check_keys(apps: Iterable[AppTemplate]) -> None:
     owner: dict[str, str] = {"dataset-demo": "the knowledge API"}
-    for app, said in installed:
-        for token in said["keys"].values():
+    for app in apps:
+        for token in app.keys.values():
             if owner.setdefault(token, app.name) != app.name:
                 msg = f"the key of app {app.name!r} is taken already by {owner[token]!r}; give each app keys of its own"
                 raise MockdifyError(msg)

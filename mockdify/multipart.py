@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from python_multipart.multipart import MultipartParser, parse_options_header
-
 from mockdify.http import Part, Request
 
 __all__ = ["parse_multipart"]
@@ -34,6 +32,8 @@ class _Collector:
         self._data.append(data[start:end])
 
     def end(self) -> None:
+        from python_multipart.multipart import parse_options_header  # noqa: PLC0415
+
         _, options = parse_options_header(self._headers.get(b"content-disposition", b""))
         name, filename = options.get(b"name"), options.get(b"filename")
         kind = self._headers.get(b"content-type")
@@ -50,6 +50,8 @@ class _Collector:
 
 def parse_multipart(request: Request) -> list[Part]:
     """The parts of *request*'s body; none when it is not (well-formed) multipart."""
+    from python_multipart.multipart import MultipartParser, parse_options_header  # noqa: PLC0415 - uploads are rare
+
     kind, options = parse_options_header(request.header("content-type") or "")
     boundary = options.get(b"boundary")
     if kind != b"multipart/form-data" or not boundary:

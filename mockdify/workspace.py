@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from mockdify.profiles import Profile
     from mockdify.script import Script
 
-__all__ = ["Installed", "Key", "Task", "Template", "Workspace"]
+__all__ = ["AppTemplate", "Installed", "Key", "Task", "Template", "Workspace"]
 
 
 @dataclass(slots=True)
@@ -37,7 +37,11 @@ class Key:
 class Installed:
     """An app in a workspace: what the DSL says, and what it cannot say."""
 
-    app: App
+    name: str
+    """The app's name in mockdify: its file's stem."""
+    mode: str
+    """The app's mode, in Dify's words."""
+    load: Callable[[], App]
     id: str
     workflow_id: str
     keys: list[Key] = field(default_factory=list)
@@ -47,15 +51,10 @@ class Installed:
     version: str = ""
     """The published workflow's version, a time as Dify writes it."""
 
-    @property
-    def name(self) -> str:
-        """The app's name in mockdify: its file's stem."""
-        return self.app.name
-
-    @property
-    def mode(self) -> str:
-        """The app's mode, in Dify's words."""
-        return self.app.mode
+    @cached_property
+    def app(self) -> App:
+        """What the DSL says, read at its first use."""
+        return self.load()
 
     @cached_property
     def file_rules(self) -> Any:
@@ -92,12 +91,26 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AppTemplate:
+    """One app, and what its DSL cannot say."""
+
+    name: str
+    mode: str
+    load: Callable[[], App]
+    """Reads the app; called at its first use."""
+    keys: Mapping[str, str]
+    """Tokens by the names of the keys."""
+    api_enabled: bool = True
+    published: bool = True
+    profile: Profile | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Template:
     """What a fresh workspace is made of. Immutable: a reset makes the same world again."""
 
     profile: Profile
-    apps: tuple[tuple[App, Mapping[str, Any]], ...]
-    """Each app with what the configuration says about it: `keys`, `api_enabled`, `published`, `profile`."""
+    apps: tuple[AppTemplate, ...]
     make_script: Callable[[], Script]
     faults: tuple[Any, ...] = ()
     seed: int = 0
@@ -130,21 +143,23 @@ class Workspace:
         self.faults: FaultPlan = None  # type: ignore[assignment]  # given by the engine, which knows faults
         self.apps: dict[str, Installed] = {}
         self.dataset_key = template.dataset_key + key_suffix
-        for app, said in template.apps:
-            self.install(app, said, key_suffix=key_suffix)
+        for app in template.apps:
+            self.install(app, key_suffix=key_suffix)
 
-    def install(self, app: App, said: Mapping[str, Any], *, key_suffix: str = "") -> Installed:
+    def install(self, app: AppTemplate, *, key_suffix: str = "") -> Installed:
         """Add *app* (or swap it for one of the same name; running replies keep the old one)."""
         seed = self.template.seed
-        keys = [Key(token + key_suffix, name=name, environment=name) for name, token in said["keys"].items()]
+        keys = [Key(token + key_suffix, name=name, environment=name) for name, token in app.keys.items()]
         installed = self.apps[app.name] = Installed(
-            app,
+            name=app.name,
+            mode=app.mode,
+            load=app.load,
             id=fixed_id(seed, self.id, "app", app.name),
             workflow_id=fixed_id(seed, self.id, "workflow", app.name),
             keys=keys,
-            api_enabled=said.get("api_enabled", True),
-            published=said.get("published", True),
-            profile=said.get("profile"),
+            api_enabled=app.api_enabled,
+            published=app.published,
+            profile=app.profile,
             version="2026-01-01 00:00:00.000000",
         )
         return installed

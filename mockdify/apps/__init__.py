@@ -4,6 +4,8 @@
 Nothing here knows keys, users or answers.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from mockdify.apps.about import info, meta, parameters, site
 from mockdify.apps.app import (
     NO_FILES,
@@ -20,11 +22,14 @@ from mockdify.apps.app import (
     VariableType,
     file_rules,
 )
-from mockdify.apps.demo import DEMO_KEYS, demo_apps
-from mockdify.apps.dsl import default_key, load_app, parse_app
+from mockdify.apps.demo import DEMO_KEYS, DEMO_MODES, demo_app, demo_apps
+
+if TYPE_CHECKING:
+    from mockdify.apps.dsl import default_key, load_app, parse_app
 
 __all__ = [
     "DEMO_KEYS",
+    "DEMO_MODES",
     "NO_FILES",
     "Agent",
     "App",
@@ -38,6 +43,7 @@ __all__ = [
     "Variable",
     "VariableType",
     "default_key",
+    "demo_app",
     "demo_apps",
     "file_rules",
     "info",
@@ -47,3 +53,12 @@ __all__ = [
     "parse_app",
     "site",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("default_key", "load_app", "parse_app"):
+        from mockdify.apps import dsl  # noqa: PLC0415 - reading exports brings yaml, which a start-up can do without
+
+        return getattr(dsl, name)
+    msg = f"module {__name__!r} has no attribute {name!r}"
+    raise AttributeError(msg)

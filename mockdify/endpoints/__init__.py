@@ -1,11 +1,12 @@
 """The table of endpoints. A new endpoint is a row here and a handler in the module of its family."""
 
 from mockdify import payloads
-from mockdify.context import Endpoint
-from mockdify.endpoints import annotations, apps, audio, chat, completion, conversations, files, messages, workflows
+from mockdify.context import Context, Endpoint, Handler
+from mockdify.endpoints import annotations, apps, audio, chat, completion, conversations, files, messages
 from mockdify.endpoints.knowledge import ROUTES
 from mockdify.endpoints.stop import stop
 from mockdify.errors import APP_UNAVAILABLE, NOT_CHAT_APP, NOT_WORKFLOW_APP
+from mockdify.steps import Reply
 
 __all__ = ["ENDPOINTS"]
 
@@ -15,6 +16,18 @@ _CHAT = {"modes": CHAT_MODES, "wrong_mode": NOT_CHAT_APP}
 _COMPLETION = {"modes": ("completion",), "wrong_mode": APP_UNAVAILABLE}
 _WORKFLOW = {"modes": ("workflow",), "wrong_mode": NOT_WORKFLOW_APP}
 _GRAPH = {"modes": ("workflow", "advanced-chat"), "wrong_mode": NOT_WORKFLOW_APP}
+
+
+def _graph(name: str) -> Handler:
+    """The handler *name* of `workflows`, imported at its first call: a server that starts need not wait for graphs."""
+
+    def handle(ctx: Context) -> Reply:
+        from mockdify.endpoints import workflows  # noqa: PLC0415
+
+        reply: Reply = getattr(workflows, name)(ctx)
+        return reply
+
+    return handle
 
 
 def _row(method: str, rule: str, handler: object, **said: object) -> Endpoint:
@@ -27,11 +40,11 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _row("POST", "/chat-messages/<string:task_id>/stop", stop, user="json", **_CHAT),
     _row("POST", "/completion-messages", completion.send, user="json", schema=payloads.COMPLETION, **_COMPLETION),
     _row("POST", "/completion-messages/<string:task_id>/stop", stop, user="json", **_COMPLETION),
-    _row("POST", "/workflows/run", workflows.run, user="json", schema=payloads.WORKFLOW_RUN, **_WORKFLOW),
+    _row("POST", "/workflows/run", _graph("run"), user="json", schema=payloads.WORKFLOW_RUN, **_WORKFLOW),
     _row(
         "POST",
         "/workflows/<string:workflow_id>/run",
-        workflows.run_by_id,
+        _graph("run_by_id"),
         user="json",
         schema=payloads.WORKFLOW_RUN,
         **_WORKFLOW,
@@ -87,8 +100,8 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     _row("GET", "/site", apps.site),
     _row("GET", "/end-users/<uuid:end_user_id>", apps.end_user),
     # records of workflows
-    _row("GET", "/workflows/run/<string:workflow_run_id>", workflows.detail, **_GRAPH),
-    _row("GET", "/workflows/logs", workflows.logs, schema=payloads.WORKFLOW_LOGS),
-    _row("GET", "/workflow/<string:task_id>/events", workflows.events, user="query", needs="run_events", **_GRAPH),
+    _row("GET", "/workflows/run/<string:workflow_run_id>", _graph("detail"), **_GRAPH),
+    _row("GET", "/workflows/logs", _graph("logs"), schema=payloads.WORKFLOW_LOGS),
+    _row("GET", "/workflow/<string:task_id>/events", _graph("events"), user="query", needs="run_events", **_GRAPH),
     *ROUTES,
 )

@@ -7,7 +7,6 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from mockdify.endpoints import advanced_chat
 from mockdify.endpoints.generating import (
     Turn,
     ask_model,
@@ -58,6 +57,8 @@ def _shown(value: Any) -> str:
 def send(ctx: Context) -> Reply:
     """One turn of a chat, in Dify's order of checks."""
     if ctx.installed.mode == "advanced-chat":
+        from mockdify.endpoints import advanced_chat  # noqa: PLC0415 - it imports this module, and brings graphs
+
         return advanced_chat.send(ctx)
     return _send(ctx)
 
