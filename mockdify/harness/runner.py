@@ -1,0 +1,252 @@
+"""Holding a client to rules: which cases apply, how they are played, and what came of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from mockdify.checks.judge import worst
+from mockdify.checks.model import Case, Rule, Run, Verdict, Violation
+from mockdify.errors import MockdifyError
+from mockdify.faults import CATALOGUE
+from mockdify.harness.adapters import Adapter, AdapterError
+from mockdify.harness.stage import Scene, Theatre
+
+__all__ = ["PROFILES", "SUITES", "Cell", "Finding", "Report", "Suite", "check", "rules_of"]
+
+Suite: TypeAlias = Literal["dify", "robustness", "timeouts", "all"]
+SUITES: dict[str, frozenset[str]] = {
+    "dify": frozenset({"must"}),
+    "robustness": frozenset({"must", "should", "robustness"}),
+    "timeouts": frozenset({"timeouts"}),
+    "all": frozenset({"must", "should", "robustness", "timeouts"}),
+}
+PROFILES: dict[str, int] = {"dev": 20, "ci": 60, "thorough": 1000}
+"""Examples for each case that has some."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Finding:
+    """One case that broke its rule."""
+
+    rule: Rule
+    case: Case
+    run: Run
+    violations: list[Violation]
+    example: Any = None
+    seed: int = 0
+
+    @property
+    def verdict(self) -> Verdict:
+        """The worst of its violations."""
+        return worst(self.violations)
+
+    @property
+    def words(self) -> str:
+        """The first violation, with the example told in words."""
+        when = f" {self.case.told(self.example)}" if self.case.told is not None and self.example is not None else ""
+        return f"{self.violations[0].words}{when}"
+
+
+@dataclass(slots=True, kw_only=True)
+class Cell:
+    """One rule in one column."""
+
+    rule: Rule
+    mode: str
+    verdict: Verdict
+    reason: str = ""
+    played: int = 0
+    findings: list[Finding] = field(default_factory=list)
+    seconds: float = 0.0
+
+
+@dataclass(slots=True, kw_only=True)
+class Report:
+    """The whole matrix."""
+
+    client: str
+    suite: str
+    seed: int
+    examples: int
+    capabilities: frozenset[str]
+    cells: list[Cell] = field(default_factory=list)
+    seconds: float = 0.0
+    calls: int = 0
+
+    @property
+    def failed(self) -> list[Cell]:
+        """The cells that broke."""
+        return [cell for cell in self.cells if cell.verdict not in ("held", "not-applicable")]
+
+    def by_rule(self) -> Iterator[tuple[Rule, dict[str, Cell]]]:
+        """The rows of the matrix."""
+        rows: dict[str, dict[str, Cell]] = {}
+        rules = {}
+        for cell in self.cells:
+            rules[cell.rule.id] = cell.rule
+            rows.setdefault(cell.rule.id, {})[cell.mode] = cell
+        for name, row in rows.items():
+            yield rules[name], row
+
+
+def rules_of(suite: str, only: Iterable[str] = ()) -> list[Rule]:
+    """The rules of a suite, or those named (an id, or the beginning of several)."""
+    from mockdify.checks.rules import RULES  # noqa: PLC0415 - the table brings the events
+
+    wanted = list(only)
+    if wanted:
+        found = [rule for rule in RULES if any(rule.id.startswith(name.upper()) for name in wanted)]
+        for name in wanted:
+            if not any(rule.id.startswith(name.upper()) for rule in RULES):
+                raise MockdifyError(f"there is no rule {name!r}{_near(name, RULES)}; `mockdify rules` lists all")
+        return found
+    if suite not in SUITES:
+        raise MockdifyError(f"there is no suite {suite!r}; there are: {', '.join(SUITES)}")
+    return [rule for rule in RULES if rule.severity in SUITES[suite]]
+
+
+def _near(name: str, rules: Sequence[Rule]) -> str:
+    from difflib import get_close_matches  # noqa: PLC0415 - for a mistake alone
+
+    near = get_close_matches(name.upper(), [rule.id for rule in rules], n=3, cutoff=0.4)
+    return f"; did you mean {' or '.join(near)}?" if near else ""
+
+
+def check(
+    adapter: Adapter,
+    rules: Sequence[Rule],
+    *,
+    suite: str = "dify",
+    seed: int = 0,
+    examples: int = PROFILES["dev"],
+    progress: Callable[[Cell, int, int], object] = lambda *_: None,
+    theatre: Theatre | None = None,
+) -> Report:
+    """Hold *adapter* to *rules*; every cell of the matrix is told to *progress* as it is known."""
+    capabilities = adapter.capabilities()
+    report = Report(client=adapter.name, suite=suite, seed=seed, examples=examples, capabilities=capabilities)
+    begun = time.monotonic()
+    columns = [(rule, mode) for rule in rules for mode in dict.fromkeys(case.mode for case in rule.cases)]
+    with theatre or Theatre(seed=seed) as stage:
+        for rule, mode in columns:
+            cell = _cell(stage, adapter, rule, mode, capabilities, seed, examples)
+            report.cells.append(cell)
+            report.calls += cell.played
+            progress(cell, len(report.cells), len(columns))
+    report.seconds = time.monotonic() - begun
+    return report
+
+
+def _cell(
+    theatre: Theatre, adapter: Adapter, rule: Rule, mode: str, capabilities: frozenset[str], seed: int, examples: int
+) -> Cell:
+    begun = time.monotonic()
+    cell = Cell(rule=rule, mode=mode, verdict="not-applicable")
+    reasons = []
+    for case in rule.cases:
+        if case.mode != mode:
+            continue
+        if (missing := _missing(case, capabilities)) is not None:
+            reasons.append(missing)
+            continue
+        count, finding = play(theatre, adapter, rule, case, seed=seed, examples=examples)
+        cell.played += count
+        if finding is not None:
+            cell.findings.append(finding)
+    if cell.played:
+        cell.verdict = worst([violation for finding in cell.findings for violation in finding.violations])
+        cell.reason = cell.findings[0].words if cell.findings else ""
+    else:
+        cell.reason = reasons[0] if reasons else ""
+    cell.seconds = time.monotonic() - begun
+    return cell
+
+
+def _missing(case: Case, capabilities: frozenset[str]) -> str | None:
+    for need in (case.mode, *case.needs):
+        if need not in capabilities:
+            return f"the client has not said that it can do {need}"
+    if case.fault is not None and case.fault not in CATALOGUE:
+        return f"the fault {case.fault} is not in the catalogue"
+    return None
+
+
+def play(
+    theatre: Theatre, adapter: Adapter, rule: Rule, case: Case, *, seed: int = 0, examples: int = PROFILES["dev"]
+) -> tuple[int, Finding | None]:
+    """Play one case, with its examples if it has some: how many times, and what was found."""
+    if case.examples is not None:
+        return _explore(theatre, adapter, rule, case, seed, examples)
+    run = _once(theatre, adapter, case)
+    violations = _violations(rule, case, run)
+    return 1, Finding(rule=rule, case=case, run=run, violations=violations, seed=seed) if violations else None
+
+
+def _once(theatre: Theatre, adapter: Adapter, case: Case, *example: Any) -> Run:
+    scene = Scene(theatre, adapter, case)
+    try:
+        case.play(scene, *example)
+    finally:
+        run = scene.end()
+    return run
+
+
+def _violations(rule: Rule, case: Case, run: Run) -> list[Violation]:
+    found: dict[tuple[str, str], Violation] = {}
+    for violation in (case.check or rule.check)(run):
+        found.setdefault((violation.verdict, violation.words), violation)
+    return list(found.values())
+
+
+class _BrokenError(AssertionError):
+    """An example broke the rule: for Hypothesis to shrink."""
+
+
+def _explore(
+    theatre: Theatre, adapter: Adapter, rule: Rule, case: Case, seed: int, examples: int
+) -> tuple[int, Finding | None]:
+    """Play *case* with many examples and keep the least that breaks the rule."""
+    from hypothesis import HealthCheck, Phase, Verbosity, given, settings  # noqa: PLC0415 - costs a quarter second
+    from hypothesis import seed as seeded  # noqa: PLC0415
+    from hypothesis.errors import Flaky  # noqa: PLC0415
+
+    assert case.examples is not None
+    count, least = 0, None
+
+    def try_one(example: Any) -> None:
+        nonlocal count, least
+        count += 1
+        run = _once(theatre, adapter, case, example)
+        violations = _violations(rule, case, run)
+        if violations:
+            least = Finding(rule=rule, case=case, run=run, violations=violations, example=example, seed=seed)
+            raise _BrokenError(violations[0].verdict)
+
+    test = settings(
+        max_examples=examples,
+        database=None,
+        deadline=None,
+        phases=(Phase.generate, Phase.shrink),
+        suppress_health_check=list(HealthCheck),
+        verbosity=Verbosity.quiet,
+        report_multiple_bugs=False,
+        print_blob=False,
+    )(seeded(_seed(seed, rule, case))(given(case.examples())(try_one)))
+    try:
+        test()
+    except (_BrokenError, Flaky):
+        if least is None:
+            raise
+    except AdapterError:
+        raise
+    return count, least
+
+
+def _seed(seed: int, rule: Rule, case: Case) -> int:
+    """A number for each case, so that `--rule` alone repeats what a whole run did."""
+    from zlib import crc32  # noqa: PLC0415 - not `hash`, which differs by process
+
+    return crc32(f"{seed}|{rule.id}|{case.label}".encode())
