@@ -84,7 +84,7 @@ class _Timed(io.RawIOBase):
         self._sock.sendall(data)
 
     def makefile(self, _mode: str, *_: Any, **__: Any) -> io.BufferedReader:
-        return io.BufferedReader(self, _PIECE)
+        return io.BufferedReader(_Timed(self._sock, self._deadline), _PIECE)  # it is closed apart from the connection
 
 
 class Client:

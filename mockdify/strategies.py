@@ -8,6 +8,8 @@ def test_framing(framing): ...
 
 from __future__ import annotations
 
+import functools
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +21,7 @@ from mockdify.checks.transcript import WireReply, stream
 if TYPE_CHECKING:
     from hypothesis.strategies import SearchStrategy
 
-__all__ = ["CUTS", "Framing", "Turn", "conversations", "cut_plans", "event_lists", "fault_plans", "framings", "texts"]
+__all__ = ["CUTS", "Framing", "Turn", "conversations", "cut_plans", "event_lists", "fault_plans", "framings", "numbered_plan", "sweeps", "texts"]
 
 _TRICKY = ["\u2028", "\u2029", "\x85", "\x0c", "\ufeff", "👋", "👩‍👩‍👧", "é", "你", "\n", "\r\n", "\n\n", '"', "\\", "data: ", ":", "\t", "\x1c"]
 """Characters and words that parsers of lines, of JSON and of UTF-8 fall over."""
@@ -98,38 +100,86 @@ def _place(body: bytes, at: int) -> str:
 @st.composite
 def cut_plans(draw: st.DrawFn, body: bytes, kinds: tuple[str, ...] = CUTS) -> tuple[int, ...]:
     """Offsets at which *body* is cut, of one of the classes `CUTS`. Shrinks towards one cut."""
-    kind = draw(st.sampled_from(kinds))
+    kind = draw(_one_of(kinds))
     last = max(1, len(body) - 1)
-    anywhere = st.integers(1, last)
-    if kind == "few":
-        return tuple(draw(st.lists(anywhere, max_size=3)))
-    if kind == "many":
-        return tuple(draw(st.lists(anywhere, max_size=60)))
+    if kind in ("few", "many"):
+        return tuple(draw(_offsets(last, 3 if kind == "few" else 30)))
     if kind == "bytes":
-        step = draw(st.integers(1, 9))
+        step = draw(_STEPS)
         return tuple(range(step, len(body), step))
-    at = _candidates(body, kind)
-    return tuple(draw(st.lists(st.sampled_from(at), max_size=8, unique=True))) if at else ()
+    at = [found.start() + 1 for found in _CANDIDATES[kind].finditer(body)]
+    if not at:
+        return ()
+    picked = draw(_offsets(len(at), 6))
+    return tuple(at[number - 1] for number in picked)
 
 
-def _candidates(body: bytes, kind: str) -> list[int]:
-    if kind == "characters":
-        return [at for at in range(1, len(body)) if body[at] & 0xC0 == 0x80]
-    if kind == "line ends":
-        return [at for at in range(1, len(body)) if b"\n" in body[at - 1 : at + 1]]
-    if kind == "fields":
-        starts = [at for at in range(len(body)) if body[at : at + 5] == b"data:" and (at == 0 or body[at - 1] == 10)]
-        return [at + k for at in starts for k in range(1, 7) if at + k < len(body)]
-    return [at + 2 for at in range(len(body) - 2) if body[at : at + 2] == b"\n\n"]
+_STEPS = st.integers(1, 9)
+_CANDIDATES = {
+    "events": re.compile(rb"\n(?<=\n\n)"),
+    "characters": re.compile(rb"[\x80-\xff](?=[\x80-\xbf])"),
+    "line ends": re.compile(rb"\n|.(?=\n)"),
+    "fields": re.compile(rb"d(?=ata: )|(?<=\nd)a|(?<=\nda)t|(?<=\ndat)a|(?<=\ndata):|(?<=\ndata:) "),
+}
+"""The bytes behind which a class cuts."""
+
+
+@functools.cache
+def _one_of(values: tuple[str, ...]) -> SearchStrategy[str]:
+    return st.sampled_from(values)
+
+
+@functools.lru_cache(maxsize=4096)
+def _offsets(last: int, most: int) -> SearchStrategy[list[int]]:
+    return st.lists(st.integers(1, last), max_size=most)
+
+
+_WORDS = st.one_of(
+    st.sampled_from(["a", "Hello", " ", "", "é", "你好", "👋", "👩‍👩‍👧", "\u2028", "\x85", "\ufeff", "\n", "\r\n", '"', "\\", "data: x", "\n\n"]),
+    texts(max_size=4),
+)
+_SAID = st.lists(_WORDS, min_size=1, max_size=3)
+_PINGS = st.lists(st.integers(0, 5), max_size=3)
 
 
 @st.composite
 def framings(draw: st.DrawFn, mode: str = "chat", *, kinds: tuple[str, ...] = CUTS, pings: bool = False) -> Framing:
     """A stream of an app and a plan of cuts."""
-    said = tuple(draw(st.lists(texts(max_size=5), min_size=1, max_size=4)))
-    where = tuple(draw(st.lists(st.integers(0, 5), max_size=3))) if pings else ()
-    whole = Framing(said, mode, (), where)
-    return Framing(said, mode, draw(cut_plans(whole.body, kinds)), where)
+    said = tuple(draw(_SAID))
+    where = tuple(draw(_PINGS)) if pings else ()
+    return Framing(said, mode, draw(cut_plans(Framing(said, mode, (), where).body, kinds)), where)
+
+
+def numbered_plan(number: int, body: bytes, kinds: tuple[str, ...] = ()) -> tuple[int, ...]:
+    """The cut plan of that number: every single cut has one, and so have the classes of plans.
+
+    A plan that is one number costs Hypothesis one draw, so that hundreds are played in a second.
+    """
+    ways = kinds or ("one", "characters", "line ends", "fields", "events", "bytes", "two", "many")
+    kind, rest = ways[number % len(ways)], number // len(ways)
+    last = max(1, len(body) - 1)
+    if kind == "bytes":
+        step = _WIDTHS[rest % len(_WIDTHS)]
+        return tuple(range(step, len(body), step))
+    if kind in ("one", "two"):
+        return (1 + rest % last,) if kind == "one" else (1 + rest % last, 1 + rest * 7919 % last)
+    if kind == "many":
+        return tuple(sorted(1 + (rest + 1) * step * 7919 % last for step in range(1, 20)))
+    at = [found.start() + 1 for found in _CANDIDATES[kind].finditer(body)]
+    return (at[rest % len(at)],) if at else ()
+
+
+_WIDTHS = (64, 32, 100, 7, 48, 16, 80, 3, 24, 128, 11, 40, 1)
+"""Chunks of one byte are the dearest to read, and others find the same."""
+_NUMBERS = st.lists(st.integers(0, 8191), min_size=1, max_size=16)
+
+
+@st.composite
+def sweeps(draw: st.DrawFn, mode: str = "chat", *, kinds: tuple[str, ...] = ()) -> list[Framing]:
+    """One stream of an app in several framings. Shrinks to one framing with one cut."""
+    said = tuple(draw(_SAID))
+    body = Framing(said, mode, ()).body
+    return [Framing(said, mode, numbered_plan(number, body, kinds)) for number in draw(_NUMBERS)]
 
 
 @st.composite

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
-from mockdify.checks.model import VERDICTS, Outcome, Run, Verdict, Violation
+from mockdify.checks.model import GENERATING, VERDICTS, Outcome, Run, Verdict, Violation
 from mockdify.sse import decode
 
 if TYPE_CHECKING:
@@ -127,6 +127,8 @@ def _streamed(exchange: Exchange, mode: str) -> Truth:
 # ---------------------------------------------------------------------- one outcome
 def judge(outcome: Outcome) -> Iterator[Violation]:
     """What is wrong with *outcome*, given what the last of its exchanges said."""
+    if outcome.call.name not in GENERATING:
+        return
     mode = outcome.call.place.mode
     asked = [exchange for exchange in outcome.exchanges if is_generation(exchange)]
     truth = truth_of(asked[-1], mode) if asked else Truth(kind="silent", words="no connection")

@@ -11,6 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import json
+import queue
 import re
 import shlex
 import subprocess
@@ -141,7 +142,9 @@ class PythonAdapter:
         self.name = name or getattr(target, "name", "") or getattr(target, "__name__", type(target).__name__)
         if not set(self._methods) & set(GENERATING):
             raise AdapterError(f"{self.name} has none of the methods {', '.join(GENERATING)}; an adapter needs one of them")
-        self._threads: list[threading.Thread] = []
+        self._takes: dict[str, set[str]] = {}
+        self._idle: list[_Worker] = []
+        self._late: list[tuple[_Worker, threading.Event]] = []
 
     def capabilities(self) -> frozenset[str]:
         """As said, or as its methods and their parameters tell."""
@@ -162,22 +165,25 @@ class PythonAdapter:
         """In a thread of its own, so that a call that hangs can be left behind."""
         outcome = Outcome(call=call, started=time.time())
         begun = time.monotonic()
-        shared = Outcome(call=call, deltas=outcome.deltas)
         done = threading.Event()
-        thread = threading.Thread(target=self._run, args=(call, shared, abandon, done), daemon=True, name=f"call {call.name}")
-        thread.start()
-        outcome.hung = not done.wait(call.timeout + GRACE)
-        outcome.seconds = time.monotonic() - begun
-        if outcome.hung:
-            self._threads.append(thread)
+        try:
+            worker = self._idle.pop()
+        except IndexError:
+            worker = _Worker()
+        worker.work.put(lambda: self._run(call, outcome, abandon, done))
+        if done.wait(call.timeout + GRACE):
+            outcome.seconds = time.monotonic() - begun
+            self._idle.append(worker)
             return outcome
-        shared.started, shared.seconds = outcome.started, outcome.seconds
-        return shared
+        self._late.append((worker, done))
+        left = Outcome(call=call, started=outcome.started, seconds=time.monotonic() - begun, hung=True)
+        left.deltas = list(outcome.deltas)  # what comes later is nobody's
+        return left
 
     def _run(self, call: Call, outcome: Outcome, abandon: bool, done: threading.Event) -> None:
         method = self._methods[call.name]
         said = call.as_json() | {"emit": _emitter(outcome, abandon)}
-        takes = _parameters(method)
+        takes = self._takes.get(call.name) or self._takes.setdefault(call.name, _parameters(method))
         try:
             result = method(**(said if "**" in takes else {key: value for key, value in said.items() if key in takes}))
             fill(outcome, _as_said(result))
@@ -191,13 +197,29 @@ class PythonAdapter:
             done.set()
 
     def settle(self) -> None:
-        """Give threads that were left behind a moment to see their closed connections."""
-        for thread in self._threads:
-            thread.join(1.0)
-        self._threads.clear()
+        """Give calls that were left behind a moment to see their closed connections."""
+        for worker, done in self._late:
+            if done.wait(1.0):
+                self._idle.append(worker)
+        self._late.clear()
 
     def close(self) -> None:
-        """Nothing was started but threads that end by themselves."""
+        """Let the threads end."""
+        for worker in self._idle:
+            worker.work.put(None)
+        self._idle.clear()
+
+
+class _Worker:
+    """A thread that makes one call after the other: a new one for each would cost as much as the call."""
+
+    def __init__(self) -> None:
+        self.work: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        threading.Thread(target=self._go, daemon=True, name="mockdify call").start()
+
+    def _go(self) -> None:
+        while (job := self.work.get()) is not None:
+            job()
 
 
 def _parameters(method: Callable[..., Any]) -> set[str]:

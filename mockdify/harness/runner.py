@@ -182,7 +182,7 @@ def play(
         return _explore(theatre, adapter, rule, case, seed, examples)
     run = _once(theatre, adapter, case)
     violations = _violations(rule, case, run)
-    return 1, Finding(rule=rule, case=case, run=run, violations=violations, seed=seed) if violations else None
+    return len(run.outcomes), Finding(rule=rule, case=case, run=run, violations=violations, seed=seed) if violations else None
 
 
 def _once(theatre: Theatre, adapter: Adapter, case: Case, *example: Any) -> Run:
@@ -218,8 +218,8 @@ def _explore(
 
     def try_one(example: Any) -> None:
         nonlocal count, least
-        count += 1
         run = _once(theatre, adapter, case, example)
+        count += len(run.outcomes)
         violations = _violations(rule, case, run)
         if violations:
             least = Finding(rule=rule, case=case, run=run, violations=violations, example=example, seed=seed)

@@ -163,7 +163,7 @@ class Scene:
         while not holds():
             if time.monotonic() > until:
                 return False
-            time.sleep(0.01)
+            time.sleep(0.002)
         return True
 
     # ------------------------------------------------------------------ afterwards

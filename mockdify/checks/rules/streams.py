@@ -58,16 +58,19 @@ def _ends(end_: End, *, mode: str, after: int = 3, name: str, timeout: float = 1
 
 
 # ---------------------------------------------------------------------- framing
-def _framing(mode: str, *kinds: str, **more: Any) -> Case:
+def _framing(mode: str, *kinds: str) -> Case:
+    call = mode.partition(".")[0]
+
     def examples() -> Any:
         from mockdify import strategies  # noqa: PLC0415 - brings hypothesis
 
-        return strategies.framings(mode.partition(".")[0], **({"kinds": kinds} if kinds else {}), **more)
+        return strategies.sweeps(call, kinds=kinds)
 
-    def play(stage: Stage, framing: Any) -> None:
-        ask(stage, stage.play(framing.reply(), mode=mode.partition(".")[0]), mode)
+    def play(stage: Stage, framings: list[Any]) -> None:
+        for framing in framings:
+            ask(stage, stage.play(framing.reply(), mode=call), mode)
 
-    return Case(mode=mode, play=play, examples=examples, told=lambda framing: framing.told())
+    return Case(mode=mode, play=play, examples=examples, told=lambda framings: framings[-1].told())
 
 
 def _in_general(mode: str) -> Case:
