@@ -176,6 +176,8 @@ class Stage(Protocol):
     """What a scene may use. The harness is the only one who has it."""
 
     run: Run
+    patience: float
+    """Seconds a client is watched when its own timeouts are measured."""
 
     def live(self, app: str = "chat") -> Place:
         """The app called *app* of a fresh workspace of the mock."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -60,6 +61,8 @@ class Cell:
     reason: str = ""
     played: int = 0
     findings: list[Finding] = field(default_factory=list)
+    measured: str = ""
+    """What a case of the suite `timeouts` measured."""
     seconds: float = 0.0
 
 
@@ -122,6 +125,7 @@ def check(
     suite: str = "dify",
     seed: int = 0,
     examples: int = PROFILES["dev"],
+    patience: float = 60.0,
     progress: Callable[[Cell, int, int], object] = lambda *_: None,
     theatre: Theatre | None = None,
 ) -> Report:
@@ -130,9 +134,11 @@ def check(
     report = Report(client=adapter.name, suite=suite, seed=seed, examples=examples, capabilities=capabilities)
     begun = time.monotonic()
     columns = [(rule, mode) for rule in rules for mode in dict.fromkeys(case.mode for case in rule.cases)]
-    with theatre or Theatre(seed=seed) as stage:
+    with contextlib.nullcontext(theatre) if theatre is not None else Theatre(seed=seed) as stage:
         for rule, mode in columns:
-            cell = _cell(stage, adapter, rule, mode, capabilities, seed, examples)
+            cell = _cell(
+                stage, adapter, rule, mode, capabilities, seed=seed, examples=examples, patience=patience
+            )
             report.cells.append(cell)
             report.calls += cell.played
             progress(cell, len(report.cells), len(columns))
@@ -141,7 +147,15 @@ def check(
 
 
 def _cell(
-    theatre: Theatre, adapter: Adapter, rule: Rule, mode: str, capabilities: frozenset[str], seed: int, examples: int
+    theatre: Theatre,
+    adapter: Adapter,
+    rule: Rule,
+    mode: str,
+    capabilities: frozenset[str],
+    *,
+    seed: int,
+    examples: int,
+    patience: float,
 ) -> Cell:
     begun = time.monotonic()
     cell = Cell(rule=rule, mode=mode, verdict="not-applicable")
@@ -152,10 +166,11 @@ def _cell(
         if (missing := _missing(case, capabilities)) is not None:
             reasons.append(missing)
             continue
-        count, finding = play(theatre, adapter, rule, case, seed=seed, examples=examples)
-        cell.played += count
-        if finding is not None:
-            cell.findings.append(finding)
+        came = play(theatre, adapter, rule, case, seed=seed, examples=examples, patience=patience)
+        cell.played += came.calls
+        cell.measured = came.measured
+        if came.finding is not None:
+            cell.findings.append(came.finding)
     if cell.played:
         cell.verdict = worst([violation for finding in cell.findings for violation in finding.violations])
         cell.reason = cell.findings[0].words if cell.findings else ""
@@ -174,19 +189,37 @@ def _missing(case: Case, capabilities: frozenset[str]) -> str | None:
     return None
 
 
+@dataclass(slots=True, kw_only=True)
+class Played:
+    """What came of one case."""
+
+    calls: int
+    finding: Finding | None
+    measured: str = ""
+
+
 def play(
-    theatre: Theatre, adapter: Adapter, rule: Rule, case: Case, *, seed: int = 0, examples: int = PROFILES["dev"]
-) -> tuple[int, Finding | None]:
-    """Play one case, with its examples if it has some: how many times, and what was found."""
+    theatre: Theatre,
+    adapter: Adapter,
+    rule: Rule,
+    case: Case,
+    *,
+    seed: int = 0,
+    examples: int = PROFILES["dev"],
+    patience: float = 60.0,
+) -> Played:
+    """Play one case, with its examples if it has some."""
     if case.examples is not None:
-        return _explore(theatre, adapter, rule, case, seed, examples)
-    run = _once(theatre, adapter, case)
+        count, least = _explore(theatre, adapter, rule, case, seed, examples)
+        return Played(calls=count, finding=least)
+    run = _once(theatre, adapter, case, patience=patience)
     violations = _violations(rule, case, run)
-    return len(run.outcomes), Finding(rule=rule, case=case, run=run, violations=violations, seed=seed) if violations else None
+    finding = Finding(rule=rule, case=case, run=run, violations=violations, seed=seed) if violations else None
+    return Played(calls=len(run.outcomes), finding=finding, measured=run.notes.get("measured", ""))
 
 
-def _once(theatre: Theatre, adapter: Adapter, case: Case, *example: Any) -> Run:
-    scene = Scene(theatre, adapter, case)
+def _once(theatre: Theatre, adapter: Adapter, case: Case, *example: Any, patience: float = 60.0) -> Run:
+    scene = Scene(theatre, adapter, case, patience=patience)
     try:
         case.play(scene, *example)
     finally:

@@ -79,7 +79,8 @@ class Theatre:
 class Scene:
     """One playing of one case: what `checks.model.Stage` promises."""
 
-    def __init__(self, theatre: Theatre, adapter: Adapter, case: Case) -> None:
+    def __init__(self, theatre: Theatre, adapter: Adapter, case: Case, *, patience: float = 60.0) -> None:
+        self.patience = patience
         self._theatre, self._adapter = theatre, adapter
         self.run = Run(case=case)
         self._workspace: Workspace | None = None

@@ -8,17 +8,13 @@ from mockdify.checks.model import Case, Check, Rule, Run, Stage, Violation
 from mockdify.checks.scenes import PING_FRAME, args_for, deltas
 from mockdify.checks.transcript import Pause, WireReply, stream
 
-__all__ = ["LIMIT", "RULES"]
-
-LIMIT = 60.0
-"""Seconds a client is watched at most."""
+__all__ = ["RULES"]
 
 
 def _measured(mode: str, name: str, *replies: WireReply) -> Case:
     def play(stage: Stage) -> None:
-        limit = getattr(stage, "patience", LIMIT)
         place = stage.play(*replies, mode=mode.partition(".")[0])
-        stage.call(mode.partition(".")[0], place, timeout=limit, **args_for(mode))
+        stage.call(mode.partition(".")[0], place, timeout=stage.patience, **args_for(mode))
 
     return Case(mode=mode, play=play, name=name, check=_gave_up(name))
 
