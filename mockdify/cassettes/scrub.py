@@ -58,7 +58,7 @@ _ESCAPES = {"\\n": "\n", "\\r": "\r", "\\t": "\t", "\\b": "\b", "\\f": "\f"}
 
 
 class Scrubber:
-    """Replaces secrets by placeholders. Knows the usual ones; *extra* texts and regular expressions are added to them."""
+    """Replaces secrets by placeholders: the usual kinds, and the texts and regular expressions of *extra* besides."""
 
     def __init__(self, extra: Iterable[str | re.Pattern[str]] = ()) -> None:
         self.patterns: tuple[SecretPattern, ...] = (*map(own_pattern, extra), *PATTERNS)
@@ -280,7 +280,7 @@ def _latin(data: bytes) -> str:
 
 
 def _is_text(kind: str, data: bytes) -> bool:
-    """Whether *data* is text: by its media type where that is clear, otherwise whether it is UTF-8 but for a cut end."""
+    """Whether *data* is text: by its media type where that is clear, otherwise if it is UTF-8 but for a cut end."""
     if kind.startswith(_TEXT):
         return True
     if kind.startswith(_BINARY):

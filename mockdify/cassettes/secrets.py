@@ -1,7 +1,7 @@
 r"""What a secret looks like: the one table that scrubbing, checking and matching read.
 
-Every pattern works on bytes read as Latin-1 (so that places in the text are places in the bytes), and on JSON text as it
-stands: a key may follow the escape `\\n`, a slash may be written `\\/`.
+Every pattern works on bytes read as Latin-1 (so that places in the text are places in the bytes), and on JSON text as
+it stands: a key may follow the escape `\\n`, a slash may be written `\\/`.
 """
 
 from __future__ import annotations
