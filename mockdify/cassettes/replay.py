@@ -254,7 +254,7 @@ class Player:
         return [queue for tier in tiers if (queue := self._queues.get(tier)) is not None]
 
     def _by_known_ids(self, wanted: Shape) -> int | None:
-        """The next recording of *wanted* that has its known ids, whatever the others: a known conversation, a new file."""
+        """The next recording that has the known ids of *wanted*, whatever the others: an old conversation, a new file."""
         ids = self._ids(wanted)
         known = [(n, each) for n, each in enumerate(ids) if ("id", each) in self._known]
         broadest = self._queues.get((wanted.key, _ANY_FORM))
@@ -288,10 +288,7 @@ class Player:
 
     # ------------------------------------------------------------ explaining
     def _miss(self, asked: Asked, wanted: Shape) -> Miss:
-        places = [
-            place for tier in self._tiers_of(wanted) if (queue := self._queues.get(tier)) for place in queue.places
-        ]
-        exact = tuple(dict.fromkeys(places))
+        exact = tuple(dict.fromkeys(place for queue in self._queues_of(wanted) for place in queue.places))
         same_route = self._routes.get(wanted.route, [])
         routes = difflib.get_close_matches(wanted.route, self._routes, n=5, cutoff=0.0)
         return Miss(
