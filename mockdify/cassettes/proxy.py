@@ -1,8 +1,8 @@
 """`mockdify record`: a reverse proxy that passes everything on at once and writes down what it saw.
 
-Any client in any language is pointed at it by its base URL. Bytes reach the client as they come, in the pieces they come
-in; recording them inside the client would hold them back until the stream ends. An exchange is in the file before the
-client sees its end, so that whoever has a reply has its recording too.
+Any client in any language is pointed at it by its base URL. Bytes reach the client as they come, in the pieces they
+come in; recording them inside the client would hold them back until the stream ends. An exchange is in the file before
+the client sees its end, so that whoever has a reply has its recording too.
 """
 
 from __future__ import annotations
@@ -213,7 +213,7 @@ class Recorder:
         except OSError as error:
             await self._runner.cleanup()
             raise MockdifyError(
-                f"cannot listen on {self.host}:{self.port}: {error.strerror or error}. Choose another port; 0 picks a free one."
+                f"cannot listen on {self.host}:{self.port}: {error.strerror or error}. Another port may do; 0 picks one."
             ) from None
         self.port = self._runner.addresses[0][1]
 
@@ -286,8 +286,10 @@ class Recorder:
         exchange.status, exchange.reason = answer.status, answer.reason or ""
         exchange.headers = _pairs(answer.raw_headers)
         exchange.about |= self._origin_of(exchange) | {"framing": _framing(answer), "head_ms": exchange.ms()}
-        response = web.StreamResponse(status=answer.status, reason=exchange.reason, headers=self._answering(exchange))
-        request["from upstream"] = frozenset(name.lower() for name, _ in exchange.headers)
+        response = _Passed(status=answer.status, reason=exchange.reason, headers=self._answering(exchange))
+        response.theirs = frozenset(name.lower() for name, _ in exchange.headers)
+        if exchange.about["framing"] == "none" or answer.content_length == 0:
+            self._write(exchange, None)  # the client will know from the head that this is all
         try:
             await response.prepare(request)
             await self._stream(exchange, answer, response)
@@ -353,7 +355,7 @@ class Recorder:
         dify: dict[str, Any] = {"recorded_at": _iso(exchange.at)[:19] + "Z", "note": self.note or None}
         if version:
             dify = {"version": version, "profile": ".".join(version.split(".")[:2]), **dify}
-        return {"dify": {name: value for name, value in dify.items() if value}, "upstream": self.upstream}
+        return {"dify": {name: value for name, value in dify.items() if value}}
 
     def _answering(self, exchange: _Exchange) -> CIMultiDict[str]:
         """The headers for the client: the server's, but that a redirect stays with the proxy."""
@@ -388,24 +390,31 @@ async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             raise _UpstreamCutError(_how(error)) from None
         if data:
             yield data
-        elif not ended:
+        if content.at_eof() or not (data or ended):
             return
 
 
 def _how(error: BaseException | None) -> str:
+    """How the connection ended; in the middle of a body aiohttp tells only in the text of its error."""
     while error is not None:
-        if isinstance(error, ConnectionResetError):
+        if isinstance(error, ConnectionResetError) or "ConnectionResetError" in str(error):
             return "reset"
         error = error.__cause__ or error.__context__
     return "close"
 
 
-async def _only_upstreams_headers(request: web.Request, response: web.StreamResponse) -> None:
+class _Passed(web.StreamResponse):
+    """The server's reply; `theirs` are the names of its headers."""
+
+    theirs: frozenset[str] = frozenset()
+
+
+async def _only_upstreams_headers(_: web.Request, response: web.StreamResponse) -> None:
     """Take away what aiohttp added to a reply of the server's: its headers are evidence too."""
-    theirs = request.get("from upstream")
-    for name in _OWN if theirs is not None else ():
-        if name.lower() not in theirs:
-            response.headers.popall(name, None)
+    if isinstance(response, _Passed):
+        for name in _OWN:
+            if name.lower() not in response.theirs:
+                response.headers.popall(name, None)
 
 
 def _abort(request: web.Request, how: str) -> None:

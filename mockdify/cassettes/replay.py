@@ -254,7 +254,7 @@ class Player:
         return [queue for tier in tiers if (queue := self._queues.get(tier)) is not None]
 
     def _by_known_ids(self, wanted: Shape) -> int | None:
-        """The next recording that has the known ids of *wanted*, whatever the others: an old conversation, a new file."""
+        """The next recording that has the known ids of *wanted*, whatever the others: an old chat, a new file."""
         ids = self._ids(wanted)
         known = [(n, each) for n, each in enumerate(ids) if ("id", each) in self._known]
         broadest = self._queues.get((wanted.key, _ANY_FORM))

@@ -82,7 +82,9 @@ class Scrubber:
         uri = self.text(interaction.uri)
         request_body = self._request(interaction)
         body, sizes = self._reply(interaction)
-        about = dict(interaction.about)
+        about = {
+            name: self.text(value) if isinstance(value, str) else value for name, value in interaction.about.items()
+        }
         if interaction.chunks:
             about["chunks"] = [[ms, size] for (ms, _), size in zip(interaction.chunks, sizes, strict=True) if size]
         return replace(
