@@ -136,8 +136,8 @@ def _text(value: Any, patterns: Sequence[SecretPattern]) -> str:
 
 def _body(asked: Asked, volatile: _Volatile, patterns: Sequence[SecretPattern]) -> str:
     kind = media_type(asked.headers)
-    if kind == "multipart/form-data":
-        return _text(sorted(_parts(asked, volatile, patterns)), patterns)
+    if kind == "multipart/form-data" and (parts := sorted(_parts(asked, volatile, patterns))):
+        return _text(parts, patterns)
     if kind == "application/x-www-form-urlencoded":
         return _text(_query(asked.body.decode("utf-8", "replace"), volatile), patterns)
     try:
@@ -163,7 +163,7 @@ def _plain(name: str, value: Any, volatile: _Volatile, *, inner: bool = False) -
 def _parts(asked: Asked, volatile: _Volatile, patterns: Sequence[SecretPattern]) -> Iterator[tuple[str, str, str]]:
     """(name, file name, content) of each part of an upload; boundaries and part headers are the client's own."""
     border, _, _ = asked.body.partition(b"\r\n")
-    for part in asked.body.split(border)[1:-1]:
+    for part in asked.body.split(border)[1:-1] if border.startswith(b"--") else ():
         head, _, content = part.removesuffix(b"\r\n").partition(b"\r\n\r\n")
         name, filename = _NAME.search(head), _FILENAME.search(head)
         called = name[1].decode("utf-8", "replace") if name else ""

@@ -213,7 +213,7 @@ class Recorder:
         except OSError as error:
             await self._runner.cleanup()
             raise MockdifyError(
-                f"cannot listen on {self.host}:{self.port}: {error.strerror or error}. Another port may do; 0 picks one."
+                f"cannot listen on {self.host}:{self.port}: {error.strerror or error}. Try another port; 0 picks one."
             ) from None
         self.port = self._runner.addresses[0][1]
 

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import base64
 import codecs
+import contextlib
+import json
 import re
 from bisect import bisect_left, bisect_right
 from collections import Counter
@@ -165,7 +167,7 @@ class Scrubber:
     def _replace(self, kind: str, secret: str, *, learn: bool = False) -> str:
         if not secret or is_placeholder(secret):
             return secret
-        plain = unquote(secret.replace("\\/", "/"))
+        plain = _plain(secret)
         if learn and len(plain) >= 8 and not plain.isalpha() and plain not in self._learnt:
             self._learnt.add(plain)
             self._met = None
@@ -277,6 +279,14 @@ def _disjoint(edits: list[Edit]) -> list[Edit]:
     return kept
 
 
+def _plain(secret: str) -> str:
+    """*secret* as its owner knows it (still as Latin-1), however it was escaped."""
+    if "\\" in secret:
+        with contextlib.suppress(ValueError):
+            secret = json.loads(f'"{secret}"', strict=False).encode("utf-8", "surrogatepass").decode("latin-1")
+    return unquote(secret, encoding="latin-1")
+
+
 def _latin(data: bytes) -> str:
     return data.decode("latin-1")
 
@@ -322,7 +332,7 @@ class Finding:
 _SKIPPED = frozenset(
     {".git", ".hg", ".venv", "node_modules", "__pycache__", ".mypy_cache", ".ruff_cache", ".pytest_cache"}
 )
-_EMBEDDED = re.compile(r'!!binary (?:"([A-Za-z0-9+/=]+)"|\|-?\n((?:[ ]+[A-Za-z0-9+/=]+\n?)+))')
+_EMBEDDED = re.compile(r'!!binary (?:"([A-Za-z0-9+/=]+)"|\|-?\n((?:[ ]+[A-Za-z0-9+/=]+\n)+))')
 
 
 def check(paths: Iterable[str | os.PathLike[str]], *, extra: Iterable[str | re.Pattern[str]] = ()) -> list[Finding]:
@@ -349,26 +359,32 @@ def _in_file(path: Path, patterns: Sequence[SecretPattern]) -> Iterator[Finding]
     data = path.read_bytes()
     text = _latin(data)
     feeds = [match.start() for match in re.finditer("\n", text)]
-    for start, _, part, binary in _parts(data, text):
-        for pattern in patterns:
-            if pattern.in_binary or not binary:
-                for a, b in found(part, pattern):
-                    place = start or a
-                    yield Finding(
-                        path=path, line=bisect_left(feeds, place) + 1, kind=pattern.kind, excerpt=_masked(part[a:b])
-                    )
+    for start, part, binary in _parts(data, text):
+        for a, b, kind in _secrets(part, [each for each in patterns if each.in_binary or not binary]):
+            line = bisect_left(feeds, start or a) + 1
+            yield Finding(path=path, line=line, kind=kind, excerpt=_masked(part[a:b]))
 
 
-def _parts(data: bytes, text: str) -> Iterator[tuple[int, int, str, bool]]:
-    """(start, end, text, whether it is binary): the file itself, then what is embedded in it as base64."""
-    yield 0, len(text), text, not _is_text("", data)
+def _secrets(text: str, patterns: Sequence[SecretPattern]) -> Iterator[tuple[int, int, str]]:
+    """(start, end, kind) of each secret once, though several patterns may find it."""
+    taken: list[tuple[int, int]] = []
+    for pattern in patterns:
+        for start, end in found(text, pattern):
+            if not any(start < b and a < end for a, b in taken):
+                taken.append((start, end))
+                yield start, end, pattern.kind
+
+
+def _parts(data: bytes, text: str) -> Iterator[tuple[int, str, bool]]:
+    """(start, text, whether it is binary): the file itself, then what is embedded in it as base64."""
+    yield 0, text, not _is_text("", data)
     for match in _EMBEDDED.finditer(text):
         try:
             inner = base64.b64decode("".join((match[1] or match[2]).split()))
         except ValueError:
             continue
         for part in inner.split(b"\r\n--"):  # the parts of an upload: a file, and fields beside it
-            yield match.start(), match.end(), _latin(part), not _is_text("", part)
+            yield match.start(), _latin(part), not _is_text("", part)
 
 
 def _masked(secret: str) -> str:

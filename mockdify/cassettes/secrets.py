@@ -26,7 +26,8 @@ __all__ = [
 
 PLACEHOLDER = re.compile(r"<([a-z]+)(?:-(\d+))?>")
 _STAND_IN = re.compile(
-    r"(?:<|%3C)[a-z]+(?:-\d+)?(?:>|%3E)|\[_*HIDDEN_*\]|[*.x\u2026]+|(?:true|false|null|none)", re.IGNORECASE
+    r"(?:(?:bearer|basic|token)\s*)?(?:(?:<|%3C)[a-z]+(?:-\d+)?(?:>|%3E)|\[_*HIDDEN_*\]|[*.x\u2026]+|true|false|null|none)?",
+    re.IGNORECASE,
 )
 # Not inside a word, unless what looks like the word is a JSON escape.
 _FRESH = r"(?:(?<![A-Za-z0-9_-])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"

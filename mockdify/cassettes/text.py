@@ -35,8 +35,8 @@ END = "# end\n"
 """Behind the last block. A file of ours without it was cut short; lines may follow it."""
 
 _METHODS = frozenset({"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"})
-_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9-]{3,}")  # long enough to be none of YAML's y, no, off …
-_WORDS = frozenset({"true", "false", "null"})
+_PLAIN_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{2,}")  # too long to be one of YAML's y, n, on, no
+_WORDS = frozenset({"true", "false", "null", "yes", "off"})
 # What a YAML reader refuses or changes when it stands unescaped.
 _UNSAFE = re.compile("[^\\x20-\\x7e\\xa0-\\u2027\\u202a-\\ud7ff\\ue000-\\ufefe\\uff00-\\ufffd\\U00010000-\\U0010ffff]")
 # A literal block keeps line feeds, but not an indented first line, and editors trim blanks at line ends.

@@ -108,9 +108,7 @@ def test_a_client_that_leaves_leaves_the_server_too_and_its_part_is_kept(cassett
                 await reply.content.readuntil(b"\n\n")
                 reply.close()
             await asyncio.wait_for(upstream.left.wait(), 5)
-            while recorder.progress.open:
-                await asyncio.sleep(0.01)
-            return load(cassette)
+        return load(cassette)
 
     [kept] = run(walk())
     assert kept.cut == "client"
@@ -136,9 +134,12 @@ def test_a_server_that_cannot_be_reached_is_a_502_of_ours_and_marked(cassette):
         port = free.getsockname()[1]
 
     async def walk():
-        async with Recorder(f"http://127.0.0.1:{port}/v1", cassette) as recorder, aiohttp.ClientSession() as client:
-            async with client.get(recorder.url + "/parameters") as reply:
-                return reply.status, reply.headers["X-Mockdify"], await reply.json()
+        async with (
+            Recorder(f"http://127.0.0.1:{port}/v1", cassette) as recorder,
+            aiohttp.ClientSession() as client,
+            client.get(recorder.url + "/parameters") as reply,
+        ):
+            return reply.status, reply.headers["X-Mockdify"], await reply.json()
 
     status, mark, body = run(walk())
     assert (status, mark, body["code"]) == (502, "upstream-unreachable", "mockdify_upstream_unreachable")
@@ -188,9 +189,11 @@ def test_an_upload_and_concurrent_calls_are_kept_apart(cassette):
 
 def test_redirects_stay_with_the_proxy_and_are_recorded_as_sent(cassette):
     async def walk():
-        async with recording(cassette) as (_, recorder, client):
-            async with client.get(recorder.url + "/moved", allow_redirects=False) as reply:
-                return recorder, reply.headers["Location"]
+        async with (
+            recording(cassette) as (_, recorder, client),
+            client.get(recorder.url + "/moved", allow_redirects=False) as reply,
+        ):
+            return recorder, reply.headers["Location"]
 
     recorder, location = run(walk())
     assert location == recorder.url + "/echo"
@@ -238,9 +241,11 @@ def test_a_damaged_cassette_is_refused_and_left_as_it_is(cassette):
 
 def test_recording_again_adds_and_numbers_on(cassette):
     async def once(key):
-        async with recording(cassette) as (_, recorder, client):
-            async with client.get(recorder.url + "/echo", headers={"Authorization": f"Bearer {key}"}) as reply:
-                await reply.read()
+        async with (
+            recording(cassette) as (_, recorder, client),
+            client.get(recorder.url + "/echo", headers={"Authorization": f"Bearer {key}"}) as reply,
+        ):
+            await reply.read()
 
     run(once("app-first-key-0001"))
     run(once("app-second-key-0002"))
