@@ -3,8 +3,8 @@
     python cassettes/build.py RECORDINGS.jsonl [...] [--into FOLDER]
 
 A recordings file has one JSON object a line: `name`, `app`, `request` (method, path, headers, body), `response`
-(status, headers, body or sse, end) and `scored`. What comes of it is one folder a release and one cassette a subject, scrubbed.
-The same recordings give the same bytes.
+(status, headers, body or sse, end) and `scored`. What comes of it is one folder a release and one cassette a subject,
+scrubbed. The same recordings give the same bytes.
 """
 # ruff: noqa: INP001 - a script, not a package
 

@@ -200,8 +200,7 @@ def test_a_line_that_was_never_turned_on_is_a_comment(cassette):
     "change",
     [
         {"    method: POST": "    method: 'POST'"},
-        {"# end": "# hello
-# end"},
+        {"# end": "# hello\n# end"},
         {'["': "[ '", '"]': "' ]"},
     ],
 )
