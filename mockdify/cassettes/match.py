@@ -17,15 +17,15 @@ import orjson
 
 from mockdify.cassettes.interaction import media_type
 from mockdify.cassettes.secrets import PATTERNS, generalise
+from mockdify.http import Request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mockdify.cassettes.interaction import Interaction
     from mockdify.cassettes.secrets import SecretPattern
-    from mockdify.steps import Headers
 
-__all__ = ["Asked", "Shape", "fields", "shape"]
+__all__ = ["Shape", "fields", "recorded_request", "shape"]
 
 _NEW = "(new)"
 _ID, _USER = "{id}", "{user}"
@@ -37,27 +37,6 @@ _ROOT = re.compile(r"/(?:v1|files)(?=/|\Z)")
 _BEARER = re.compile(r"Bearer +(\S+)", re.IGNORECASE)
 _FILENAME = re.compile(rb'filename\*?="?([^";\r\n]*)"?')
 _NAME = re.compile(rb'[; ]name="?([^";\r\n]*)"?')
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A request as it came: *target* is the path with its query."""
-
-    method: str
-    target: str
-    headers: Headers = ()
-    body: bytes = b""
-
-    @classmethod
-    def recorded(cls, interaction: Interaction) -> Asked:
-        """The request of *interaction*."""
-        parts = urlsplit(interaction.uri)
-        return cls(
-            method=interaction.method,
-            target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
-            headers=interaction.request_headers,
-            body=interaction.request_body or b"",
-        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,7 +77,18 @@ class _Volatile:
         return self.id(value) if _ID_NAME.fullmatch(name) else value
 
 
-def shape(asked: Asked, patterns: Sequence[SecretPattern] = PATTERNS) -> Shape:
+def recorded_request(interaction: Interaction) -> Request:
+    """The request of *interaction*, as a server gets it."""
+    parts = urlsplit(interaction.uri)
+    return Request(
+        method=interaction.method,
+        target=(parts.path or "/") + (f"?{parts.query}" if parts.query else ""),
+        headers=interaction.request_headers,
+        body=interaction.request_body or b"",
+    )
+
+
+def shape(asked: Request, patterns: Sequence[SecretPattern] = PATTERNS) -> Shape:
     """The shape of *asked*; secrets count as their kind, since a recording has placeholders for them."""
     volatile = _Volatile([])
     path, _, query = asked.target.partition("?")
@@ -134,7 +124,7 @@ def _text(value: Any, patterns: Sequence[SecretPattern]) -> str:
     return generalise(orjson.dumps(value, option=orjson.OPT_SORT_KEYS).decode(), patterns)
 
 
-def _body(asked: Asked, volatile: _Volatile, patterns: Sequence[SecretPattern]) -> str:
+def _body(asked: Request, volatile: _Volatile, patterns: Sequence[SecretPattern]) -> str:
     kind = media_type(asked.headers)
     if kind == "multipart/form-data" and (parts := sorted(_parts(asked, volatile, patterns))):
         return _text(parts, patterns)
@@ -160,7 +150,7 @@ def _plain(name: str, value: Any, volatile: _Volatile, *, inner: bool = False) -
     return value
 
 
-def _parts(asked: Asked, volatile: _Volatile, patterns: Sequence[SecretPattern]) -> Iterator[tuple[str, str, str]]:
+def _parts(asked: Request, volatile: _Volatile, patterns: Sequence[SecretPattern]) -> Iterator[tuple[str, str, str]]:
     """(name, file name, content) of each part of an upload; boundaries and part headers are the client's own."""
     border, _, _ = asked.body.partition(b"\r\n")
     for part in asked.body.split(border)[1:-1] if border.startswith(b"--") else ():
@@ -175,7 +165,7 @@ def _parts(asked: Asked, volatile: _Volatile, patterns: Sequence[SecretPattern])
 
 
 # ---------------------------------------------------------------- for explaining
-def fields(asked: Asked) -> dict[str, str]:
+def fields(asked: Request) -> dict[str, str]:
     """The request as named values, `body.inputs.name` and the like: what an explanation compares."""
     path, _, query = asked.target.partition("?")
     root = _ROOT.search(path)

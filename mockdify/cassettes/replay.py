@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING, Literal, TypeAlias, cast
 
-from mockdify.cassettes.match import Asked, fields, is_id, shape
+from mockdify.cassettes.match import fields, is_id, recorded_request, shape
 from mockdify.cassettes.secrets import PATTERNS, own_pattern
 from mockdify.errors import MockdifyError
 from mockdify.steps import Abort, Body, Head, Wait
@@ -25,9 +25,10 @@ if TYPE_CHECKING:
 
     from mockdify.cassettes.interaction import Interaction
     from mockdify.cassettes.match import Shape
+    from mockdify.http import Request
     from mockdify.steps import Headers, Reply, Step
 
-__all__ = ["Asked", "Difference", "Miss", "Near", "Pace", "Play", "Player", "Repeat", "steps"]
+__all__ = ["Difference", "Miss", "Near", "Pace", "Play", "Player", "Repeat", "steps"]
 
 Pace: TypeAlias = str | float
 """ "recorded", "instant" (no waits), or a factor: 2 (or "2x") is twice as fast as recorded."""
@@ -118,7 +119,7 @@ class Near:
 class Miss:
     """No recorded reply, and why: everything that fits was `played`, or nothing fits and these are `near`."""
 
-    asked: Asked
+    asked: Request
     cassette: str
     recorded: int
     """How many interactions there are."""
@@ -189,7 +190,7 @@ class Player:
         self._queues: defaultdict[Hashable, _Queue] = defaultdict(_Queue)
         self._routes: defaultdict[str, list[int]] = defaultdict(list)
         self._known: set[tuple[str, str]] = set()
-        self._shapes = [shape(Asked.recorded(each), self._patterns) for each in self.interactions]
+        self._shapes = [shape(recorded_request(each), self._patterns) for each in self.interactions]
         for index, each in enumerate(self._shapes):
             self._routes[each.route].append(index)
             self._known.update(_names(each))
@@ -222,7 +223,7 @@ class Player:
         """The places of the interactions that nobody asked for."""
         return [index for index, done in enumerate(self._played) if not done]
 
-    def find(self, asked: Asked) -> Play | Miss:
+    def find(self, asked: Request) -> Play | Miss:
         """The next recorded reply for *asked*, or why there is none. Takes as long in a long cassette as in a short."""
         wanted = shape(asked, self._patterns)
         index = self._choose(wanted)
@@ -287,7 +288,7 @@ class Player:
                 self._bound.setdefault(asked, recorded[1])
 
     # ------------------------------------------------------------ explaining
-    def _miss(self, asked: Asked, wanted: Shape) -> Miss:
+    def _miss(self, asked: Request, wanted: Shape) -> Miss:
         exact = tuple(dict.fromkeys(place for queue in self._queues_of(wanted) for place in queue.places))
         same_route = self._routes.get(wanted.route, [])
         routes = difflib.get_close_matches(wanted.route, self._routes, n=5, cutoff=0.0)
@@ -300,11 +301,11 @@ class Player:
             routes=() if same_route else tuple(routes),
         )
 
-    def _nearest(self, asked: Asked, places: Sequence[int]) -> Iterator[Near]:
+    def _nearest(self, asked: Request, places: Sequence[int]) -> Iterator[Near]:
         """Up to three of *places*, the one with the fewest differences first."""
         own = fields(asked)
         near = [
-            Near(index=n, differences=tuple(_differences(fields(Asked.recorded(self.interactions[n])), own)))
+            Near(index=n, differences=tuple(_differences(fields(recorded_request(self.interactions[n])), own)))
             for n in places[:_COMPARED]
         ]
         yield from sorted(near, key=lambda each: len(each.differences))[:3]

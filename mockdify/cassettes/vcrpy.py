@@ -14,13 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 from mockdify.cassettes import files, text
 from mockdify.cassettes.interaction import Interaction
-from mockdify.cassettes.match import Asked, shape
+from mockdify.cassettes.match import recorded_request, shape
 from mockdify.cassettes.scrub import Scrubber
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 __all__ = ["Persister", "make_vcr", "same_request"]
+
+
+_NO_REPLY = {"status": {"code": 0}}
 
 
 class Persister:
@@ -101,14 +104,9 @@ def _interaction(request: Any, response: Mapping[str, Any]) -> Interaction:
 
 def same_request(asked: Any, recorded: Any) -> None:
     """A matcher for vcrpy: the same by meaning (ids, end user, spacing and order of JSON keys may differ)."""
-    first, second = shape(_asked(asked)), shape(_asked(recorded))
+    first, second = (shape(recorded_request(_interaction(each, _NO_REPLY))) for each in (asked, recorded))
     if first.key != second.key:
         raise AssertionError(f"{first.key} != {second.key}")
-
-
-def _asked(request: Any) -> Asked:
-    raw = {"request": request._to_dict(), "response": {"status": {"code": 0}}}  # noqa: SLF001
-    return Asked.recorded(Interaction.from_vcr(raw))
 
 
 def make_vcr(**options: Any) -> Any:

@@ -5,7 +5,7 @@ import threading
 
 import pytest
 import yaml
-from conftest import recorded
+from cassette_kit import recorded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 

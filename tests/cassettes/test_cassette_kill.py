@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 
 import pytest
 import yaml
-from conftest import in_thread, serving
+from cassette_kit import in_thread, serving
 
 from mockdify.cassettes.files import load
 

@@ -7,7 +7,7 @@ import time
 
 import aiohttp
 import pytest
-from conftest import event, recording, serving
+from cassette_kit import event, recording, serving
 from yarl import URL
 
 from mockdify.cassettes.files import BusyCassetteError, DamagedCassetteError, load

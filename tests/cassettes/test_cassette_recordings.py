@@ -9,7 +9,8 @@ import yaml
 
 from mockdify.cassettes.files import load
 from mockdify.cassettes.interaction import Interaction
-from mockdify.cassettes.replay import Asked, Play, Player, steps
+from mockdify.cassettes.match import recorded_request
+from mockdify.cassettes.replay import Play, Player, steps
 from mockdify.cassettes.scrub import Scrubber, check
 from mockdify.steps import Body
 
@@ -49,7 +50,7 @@ def test_every_recorded_request_finds_its_own_reply(path):
     """Asked in order, each gets the reply that stands with it, byte for byte."""
     player = Player.load(path)
     for index, each in enumerate(player.interactions):
-        play = player.find(Asked.recorded(each))
+        play = player.find(recorded_request(each))
         assert isinstance(play, Play), str(play)
         assert play.index == index
         assert b"".join(step.data for step in steps(play) if isinstance(step, Body)) == each.body

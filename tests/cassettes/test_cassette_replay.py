@@ -5,13 +5,14 @@ import time
 import uuid
 
 import pytest
-from conftest import event, recorded
+from cassette_kit import event, recorded
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mockdify.cassettes.files import save
-from mockdify.cassettes.replay import Asked, Miss, Play, Player, steps
+from mockdify.cassettes.replay import Miss, Play, Player, steps
 from mockdify.errors import MockdifyError
+from mockdify.http import Request
 from mockdify.steps import Abort, Body, Head, Wait
 
 C1, C2, NEW = (str(uuid.UUID(int=n, version=4)) for n in (1, 2, 3))
@@ -28,11 +29,11 @@ def ask(query="hi", *, key="app-mine", path="/v1/chat-messages", spaces=False, *
     said = {"response_mode": "blocking", "user": "alice", "query": query, "inputs": {}, **more}
     body = json.dumps(said, indent=2 if spaces else None).encode()
     headers = (("authorization", f"Bearer {key}"), ("content-type", "application/json"), ("user-agent", "x"))
-    return Asked(method="POST", target=path, headers=headers, body=body)
+    return Request(method="POST", target=path, headers=headers, body=body)
 
 
 def get(target, **more):
-    return Asked(method="GET", target=target, headers=(("Authorization", "Bearer app-mine"),), **more)
+    return Request(method="GET", target=target, headers=(("Authorization", "Bearer app-mine"),), **more)
 
 
 def said(player, *asked):
@@ -124,7 +125,7 @@ def test_texts_that_were_scrubbed_by_request_match_too():
 def test_a_reply_to_a_missing_key_is_for_those_without_one():
     bare = recorded(request_headers=(("Content-Type", "application/json"),), request_body=ask().body, body=b"401")
     player = Player([bare, chat(body="200")])
-    keyless = Asked(
+    keyless = Request(
         method="POST", target="/v1/chat-messages", headers=(("Content-Type", "application/json"),), body=ask().body
     )
     assert said(player, ask(user="x"), keyless) == ["200", "401"]
@@ -160,10 +161,10 @@ def test_uploads_match_by_field_name_and_content():
     uri = "http://h/v1/files/upload"
     one = recorded(uri=uri, request_headers=headers("aa"), request_body=upload("aa", "hello"), body=b"ok")
     player = Player([one], repeat="last")
-    asked = Asked(
+    asked = Request(
         method="POST", target="/v1/files/upload", headers=headers("bb"), body=upload("bb", "hello", "bob", "X: y\r\n")
     )
-    other = Asked(method="POST", target="/v1/files/upload", headers=headers("bb"), body=upload("bb", "bye"))
+    other = Request(method="POST", target="/v1/files/upload", headers=headers("bb"), body=upload("bb", "bye"))
     assert said(player, asked, other) == ["ok", None]
 
 
@@ -171,7 +172,7 @@ def test_uploads_match_by_field_name_and_content():
 def test_any_body_is_found_again(body, media_type):
     headers = (("Content-Type", media_type),) if media_type else ()
     player = Player([recorded(request_headers=headers, request_body=body)])
-    asked = Asked(method="POST", target="/v1/chat-messages", headers=headers, body=body)
+    asked = Request(method="POST", target="/v1/chat-messages", headers=headers, body=body)
     assert isinstance(player.find(asked), Play)
     assert isinstance(player.find(asked), Miss)
 

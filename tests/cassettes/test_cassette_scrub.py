@@ -6,7 +6,7 @@ import json
 import re
 
 import pytest
-from conftest import event, recorded
+from cassette_kit import event, recorded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

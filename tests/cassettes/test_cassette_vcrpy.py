@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import event, in_thread, recorded, recording, serving
+from cassette_kit import event, in_thread, recorded, recording, serving
 
 from mockdify.cassettes import files
 from mockdify.cassettes.files import DamagedCassetteError, load, save
