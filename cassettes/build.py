@@ -117,7 +117,7 @@ def interaction(row: dict[str, Any], origin: str, version: str) -> Interaction:
         request_headers=tuple((n, v) for n, v in request["headers"] if n.lower() not in _HOP),
         request_body=request_body(request),
         status=response["status"],
-        reason=HTTPStatus(response["status"]).phrase,
+        reason=HTTPStatus(response["status"]).phrase.upper(),  # as Werkzeug writes them; not in the recordings
         headers=tuple(headers),
         body=content(response.get("body", response.get("sse"))) or b"",
         about=about(row, version),

@@ -109,7 +109,7 @@ def tidy(path: str | os.PathLike[str], *, wait: float = 10.0) -> None:
 
 def _replace(path: Path, pieces: Iterable[bytes], *, durable: bool = True) -> None:
     """Put *pieces* at *path* so that nobody ever sees a part of them."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary = path.with_name(f".{path.name}.tmp")  # always the same: what a kill leaves is overwritten by the next
     try:
         with temporary.open("wb") as file:
             file.writelines(pieces)

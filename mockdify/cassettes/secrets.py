@@ -63,7 +63,7 @@ PATTERNS: tuple[SecretPattern, ...] = (
         "earer",
         "EARER",
     ),
-    _pattern("key", _FRESH + r"((?:app|dataset)-" + _DEMO + r"[A-Za-z0-9_-]{12,})", "app-", "dataset-"),
+    _pattern("key", _FRESH + r"((?:app|dataset|ds)-" + _DEMO + r"[A-Za-z0-9_-]{12,})", "app-", "dataset-", "ds-"),
     _pattern(
         "key",
         _FRESH + r"((?:sk|pk|rk|ak)-[A-Za-z0-9_-]{8,}|(?:sk|pk|rk)_(?:live|test)_[A-Za-z0-9]{8,})",

@@ -6,9 +6,13 @@ import threading
 
 import aiohttp
 from aiohttp import web
+from multidict import CIMultiDict
 
 from mockdify.cassettes.interaction import Interaction
 from mockdify.cassettes.proxy import Recorder
+from mockdify.cassettes.replay import Miss, Player, steps
+from mockdify.http import Request
+from mockdify.steps import Abort, Body, Head
 
 SSE = {"Content-Type": "text/event-stream; charset=utf-8", "X-Version": "1.16.1"}
 
@@ -166,3 +170,37 @@ def in_thread(make):
     finally:
         box["loop"].call_soon_threadsafe(stop.set)
         thread.join(10)
+
+
+@contextlib.asynccontextmanager
+async def playing(path, **options):
+    """The base URL of a server that plays the cassette at *path*: the steps, performed at their simplest."""
+    player = Player.load(path, **options)
+
+    async def handle(request):
+        headers, body = tuple(request.headers.items()), await request.read()
+        asked = Request(method=request.method, target=request.raw_path, headers=headers, body=body)
+        play = player.find(asked)
+        if isinstance(play, Miss):
+            return web.json_response({"code": "not_recorded", "message": str(play), "status": 404}, status=404)
+        response = None
+        for step in steps(play):
+            if isinstance(step, Head):
+                response = web.StreamResponse(status=step.status, headers=CIMultiDict(step.headers))
+                response.content_length = step.length
+                await response.prepare(request)
+            elif isinstance(step, Body):
+                await response.write(step.data)
+            elif isinstance(step, Abort):
+                request.transport.close()
+        return response
+
+    app = web.Application(client_max_size=1 << 30)
+    app.router.add_route("*", "/{path:.*}", handle)
+    runner = web.AppRunner(app, shutdown_timeout=0.1, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}/v1"
+    finally:
+        await runner.cleanup()

@@ -159,7 +159,7 @@ def test_a_secret_said_in_several_events_goes_and_the_events_stay():
 )
 @settings(deadline=None)
 def test_chunk_borders_stay_inside_the_body_and_in_order(words, cuts):
-    """The same text is left in front of each border, but that a border inside a secret moves behind its placeholder."""
+    """A border inside a secret moves behind its placeholder."""
     body = " ".join(words).encode("utf-8", "surrogateescape")
     places = sorted({min(cut, len(body)) for cut in cuts} | {0, len(body)})
     sizes = [b - a for a, b in itertools.pairwise(places)]
@@ -169,14 +169,8 @@ def test_chunk_borders_stay_inside_the_body_and_in_order(words, cuts):
     kept = [size for _, size in clean.chunks]
     assert sum(kept) == len(clean.body)
     assert all(size > 0 for size in kept)
-    whole = Scrubber()
-    whole(recorded(body=body, **TEXTS))
-    at = 0
-    for ms, size in clean.chunks:
-        at += size
-        assert clean.body[at:].startswith(b"")
-        assert at == len(clean.body) or clean.body[at - 1 : at] != b"<" or b"<" in body
-        assert whole.text(body[: places[int(ms) + 1]].decode("latin-1")).count("<") <= clean.body[:at].count(b"<") + 1
+    for border in itertools.accumulate(kept):
+        assert "<" not in PLACEHOLDER.sub("", clean.body[:border].decode("latin-1"))  # none is cut in two
 
 
 def test_content_length_follows_the_body():
