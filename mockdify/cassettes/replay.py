@@ -8,6 +8,7 @@ keys.
 from __future__ import annotations
 
 import difflib
+from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
 from itertools import accumulate, pairwise
@@ -78,9 +79,18 @@ class Play:
         if sum(size for _, size in chunks) == len(body):
             ends = accumulate((size for _, size in chunks), initial=0)
             return tuple((ms / 1000, body[a:b]) for (ms, _), (a, b) in zip(chunks, pairwise(ends), strict=True))
-        if self.interaction.is_stream:
-            return tuple((0.0, each) for each in by_event(body))
-        return ((0.0, body),) if body else ()
+        return self.by_event if self.interaction.is_stream else ((0.0, body),) if body else ()
+
+    @property
+    def by_event(self) -> tuple[tuple[float, bytes], ...]:
+        """As `pieces`, cut anew behind each event; it is timed when its last byte came."""
+        events = by_event(self.interaction.body)
+        times = [ms / 1000 for ms, _ in self.interaction.chunks] or [0.0]
+        ends = list(accumulate(size for _, size in self.interaction.chunks))
+        last = accumulate(map(len, events))
+        return tuple(
+            (times[min(bisect_left(ends, b), len(times) - 1)], each) for b, each in zip(last, events, strict=True)
+        )
 
 
 def by_event(body: bytes) -> list[bytes]:
@@ -352,13 +362,20 @@ def _varies(each: Difference) -> bool:
 
 
 # ---------------------------------------------------------------- performing
-def steps(play: Play, *, pace: Pace = "instant", start: float = 0.0) -> Reply:
-    """The steps of *play*, timed from *start*: when the request came, in epoch seconds on the workspace's clock."""
+def steps(play: Play, *, pace: Pace = "instant", start: float = 0.0, recut: bool = False) -> Reply:
+    """The steps of *play*, timed from *start*: when the request came, in epoch seconds on the workspace's clock.
+
+    Args:
+        play: What to play.
+        pace: How fast.
+        start: Where the recorded times begin.
+        recut: One `Body` an event, whatever the recorded borders: what counts events can count these.
+    """
     slowness = _slowness(pace)
     head_ms = cast("float", play.interaction.about.get("head_ms") or 0.0)
     yield from _until(start, head_ms / 1000, slowness)
     yield Head(play.status, play.headers, play.length)
-    for seconds, data in play.pieces:
+    for seconds, data in play.by_event if recut and play.interaction.is_stream else play.pieces:
         yield from _until(start, seconds, slowness)
         yield Body(data)
     if play.interaction.cut:

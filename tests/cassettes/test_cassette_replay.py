@@ -244,6 +244,14 @@ def test_a_recorded_pace_is_kept_or_scaled(pace, factor):
     assert waits == ([] if factor is None else [1000 + factor * s for s in (0.05, 0.1, 0.25)])
 
 
+def test_borders_may_be_cut_anew_behind_each_event():
+    """An event is timed when its last byte came."""
+    half = len(event("a")) // 2
+    timed = _with(STREAM, chunks=[[100.0, half], [250.0, len(STREAM.body) - half - 3], [300.0, 3]])
+    got = [step for step in steps(play(timed), pace="recorded", recut=True) if not isinstance(step, Head)]
+    assert got == [Wait(0.25), Body(event("a")), Wait(0.3), Body(event("b"))]
+
+
 @pytest.mark.parametrize("pace", ["0", "fast", -1, "infx"])
 def test_a_pace_that_is_none_is_refused(pace):
     with pytest.raises(MockdifyError, match="a cassette plays at 'recorded', 'instant' or a factor"):
