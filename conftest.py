@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, settings
 
+import mockdify
+
 pytest_plugins = ["mockdify.pytest_plugin", "pytester"]
 
 # A deadline would measure the machine. `ci` repeats the same examples; `thorough` looks for new ones at night.
@@ -19,7 +21,7 @@ settings.register_profile(
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE") or ("ci" if os.environ.get("CI") else "dev"))
 
-_PACKAGE = str(Path(__file__).parent / "mockdify")
+_PACKAGE = str(Path(mockdify.__file__).parent)
 
 
 def pytest_addoption(parser):
@@ -27,9 +29,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--slow") or os.environ.get("CI"):
+    if config.getoption("--slow"):
         return
-    skip = pytest.mark.skip(reason="slow; runs in CI and with --slow")
+    skip = pytest.mark.skip(reason="slow; runs with --slow")
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(skip)

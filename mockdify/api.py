@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Self, TypeVar
 
     from mockdify.background import Background, Door
-    from mockdify.config import Config, Settings
+    from mockdify.config import AppConfig, Config, Settings
     from mockdify.handles import Span
     from mockdify.workspace import Template
 
@@ -206,25 +206,26 @@ def _listed(apps: Iterable[AppSource]) -> list[AppSource]:
 def _chosen(config: Config, apps: Iterable[AppSource], root: Path) -> tuple[Config, list[str]]:
     """*config* with just the asked apps of its own and those in files; and the asked demo apps."""
     own = {app.name: app for app in config.apps}
-    kept, demo, paths = [], [], []
+    kept: dict[str, AppConfig] = {}
+    demo: dict[str, None] = {}
+    paths = []
     for app in apps:
         if is_path(app):
             paths.append(root / app)
         elif app in own:
-            kept.append(own[str(app)])
+            kept[str(app)] = own[str(app)]
         elif app in DEMO_KEYS:
-            demo.append(str(app))
+            demo[str(app)] = None
         else:
             hint = nearest(str(app), [*own, *DEMO_KEYS])
             raise MockdifyError(f"apps: there is no app {str(app)!r}{hint}; a DSL file is named with its ending, .yml")
-    chosen = configuration.with_apps(replace(config, apps=tuple(dict.fromkeys(kept))), paths)
-    demo = list(dict.fromkeys(demo))
+    chosen = configuration.with_apps(replace(config, apps=tuple(kept.values())), paths)
     twice = [app for app in chosen.apps if app.name in demo]
     if twice:
         raise MockdifyError(
             f"apps: {twice[0].dsl} would be a second app {twice[0].name!r}; rename it, or leave one out"
         )
-    return chosen, demo
+    return chosen, list(demo)
 
 
 def is_path(app: AppSource) -> bool:

@@ -76,7 +76,7 @@ def _loaded(dsl: Path) -> App:
 
 
 @lru_cache(maxsize=512)
-def _kept_app(dsl: Path, changed: int, size: int) -> App:  # noqa: ARG001 - they tell one state of the file from another
+def _kept_app(dsl: Path, changed: int, size: int) -> App:  # noqa: ARG001 - the state of the file
     from mockdify.apps import load_app  # noqa: PLC0415 - brings yaml
 
     return load_app(dsl)

@@ -107,7 +107,7 @@ class AppHandle:
             "rounds": rounds,
             "retriever_resources": retriever_resources,
         }
-        rule = configuration.rule_from(_set(given), label=f"answer of {self.name}")
+        rule = configuration.rule_from(_set(given))
         self._door.do(lambda workspace: workspace.script.add(rule, app=self.name, in_sequence=True))
         return self
 
@@ -127,9 +127,7 @@ class AppHandle:
             fails: the text it fails with.
             takes: how long it runs.
         """
-        said = configuration.node_from(
-            _set({"node": node, "outputs": outputs, "fails": fails, "takes": takes}), label=f"node of {self.name}"
-        )
+        said = configuration.node_from(_set({"node": node, "outputs": outputs, "fails": fails, "takes": takes}))
         known = self._do(_node_ids)
         if node not in known:
             why = nearest(node, known) if known else ": it has no graph"
