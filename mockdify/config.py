@@ -35,9 +35,11 @@ __all__ = [
     "Settings",
     "Source",
     "discover",
+    "fault_from",
     "load",
     "locate",
     "merge",
+    "node_from",
     "rule_from",
     "with_apps",
     "write_starter",
@@ -172,6 +174,22 @@ def rule_from(data: Any, *, label: str = "answer") -> Rule:
     rule: Rule = _RULE(data, (label,), problems)
     problems.tell()
     return replace(rule, label=label)
+
+
+def node_from(data: Any, *, label: str = "node") -> NodeScript:
+    """What *data* says with the keys of `[[apps.nodes]]`; messages call it *label*."""
+    problems = Problems()
+    node: NodeScript = _NODE(data, (label,), problems)
+    problems.tell()
+    return node
+
+
+def fault_from(data: Any, *, label: str = "fault") -> dict[str, Any]:
+    """*data* as `[[faults]]` takes it; names and options of faults are for the catalogue to check."""
+    problems = Problems()
+    fault: dict[str, Any] = _FAULT(data, (label,), problems)
+    problems.tell()
+    return fault
 
 
 def _build_node(found: dict[str, Any], path: KeyPath, problems: Problems) -> NodeScript:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -95,6 +96,18 @@ class Engine:
         self.learn_keys(workspace)
         return workspace
 
+    def further(self, template: Template | None = None) -> Workspace:
+        """One more workspace (w1, w2, …) beside the default one; its keys end in its name."""
+        template = template or self.default.template
+        tokens = [template.dataset_key, *(token for app in template.apps for token in app.keys.values())]
+        free = (
+            name
+            for name in map("w{}".format, count(1))
+            if name not in self.workspaces and not any(f"{token}-{name}" in self._keys for token in tokens)
+        )
+        name = next(free)
+        return self.create(name, template, key_suffix=f"-{name}")
+
     def learn_keys(self, workspace: Workspace) -> None:
         """Make every key of *workspace* lead to it."""
         self._keys[workspace.dataset_key] = (workspace, None)
@@ -109,10 +122,10 @@ class Engine:
             del self.workspaces[workspace.id]
         workspace.open_replies.set()
 
-    def reset(self, workspace: Workspace, template: Template | None = None, *, key_suffix: str = "") -> Workspace:
+    def reset(self, workspace: Workspace, template: Template | None = None) -> Workspace:
         """A fresh world in the place of *workspace*; what still runs in the old one is cut off and heard no more."""
         self.forget(workspace)
-        fresh = self.create(workspace.id, template or workspace.template, key_suffix=key_suffix)
+        fresh = self.create(workspace.id, template or workspace.template, key_suffix=workspace.key_suffix)
         if workspace is self.default:
             self.default = fresh
         return fresh
