@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from decimal import Context as Exactness
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
@@ -60,10 +61,12 @@ def usage(profile: Profile, told: Mapping[str, Any]) -> dict[str, Any]:
     """Dify's `usage` with the profile's keys, unit and arithmetic: each price is tokens x unit price."""
     found = dict(told)
     if profile.price_unit is not None:
-        prices = {kind: found[f"{kind}_tokens"] * Decimal(found[f"{kind}_unit_price"]) for kind in _PRICED}
+        prices = {
+            kind: _EXACT.multiply(found[f"{kind}_tokens"], Decimal(found[f"{kind}_unit_price"])) for kind in _PRICED
+        }
         found |= {f"{kind}_price_unit": profile.price_unit for kind in _PRICED}
         found |= {f"{kind}_price": _plain(price) for kind, price in prices.items()}
-        found["total_price"] = _plain(sum(prices.values(), Decimal(0)))
+        found["total_price"] = _plain(_EXACT.add(*prices.values()))
     return _only(profile.usage_fields, found)
 
 
@@ -99,28 +102,30 @@ def shown(profile: Profile, reply: Reply) -> Reply:
 class _View:
     """The events of one stream. It remembers the text so far, which a cumulative chunk repeats."""
 
-    __slots__ = ("_envelope", "_fields", "_profile", "_text")
+    __slots__ = ("_cumulative", "_envelope", "_fields", "_profile", "_text")
 
     def __init__(self, profile: Profile) -> None:
         self._profile = profile
         self._fields = profile.event_fields or {}
+        self._cumulative = profile.chunks == "cumulative"
         self._text = ""
         self._envelope: tuple[Envelope, Envelope] | None = None
 
     def event(self, step: Emit) -> Iterator[Step]:
         """What the profile shows of one event: itself, another in its place, or nothing."""
-        event = self._meant(step)
+        before, event = self._text, self._meant(step)
         keys = self._fields.get(event.name)
-        if keys is not None:
+        adds_nothing = self._cumulative and isinstance(event, Message) and self._text == before
+        if keys is not None and not adds_nothing:
             yield Emit(_SHOWN[event.name](event, keys), self._worn(step.envelope))
 
     def _meant(self, step: Emit) -> Event:
         """The event in the profile's words; one that it has no words for stays what it is, and has no keys."""
-        event, cumulative = step.event, self._profile.chunks == "cumulative"
+        event = step.event
         if isinstance(event, Message):
             self._text += event.answer
-            return replace(event, answer=self._text) if cumulative else event
-        if isinstance(event, MessageReplace) and cumulative:
+            return replace(event, answer=self._text) if self._cumulative else event
+        if isinstance(event, MessageReplace) and self._cumulative:
             self._text = event.answer  # "all so far" is the replacement from now on
             return Message(id=step.envelope.message["message_id"], answer=self._text, from_variable_selector=None)
         if isinstance(event, MessageEnd):
@@ -140,11 +145,13 @@ class _View:
 
 # ---------------------------------------------------------------------- values with some of their keys
 _PRICED = ("prompt", "completion")
+_EXACT = Exactness(prec=100)
+"""Decimals without rounding: what is shown is to be recomputed by whoever reads it."""
 
 
 def _plain(price: Decimal) -> str:
     """A price without zeros that say nothing: 0.00015, not 0.0001500."""
-    return f"{price.normalize():f}"
+    return f"{price.normalize(_EXACT):f}"
 
 
 def _metadata(profile: Profile, told: Mapping[str, Any]) -> dict[str, Any]:
