@@ -53,6 +53,9 @@ class Profile:
     blocking_rate_limit: tuple[str, int] = _row(
         ("completion_request_error", 400), "code and status of a model's rate limit in a blocking answer"
     )
+    concurrency_error: tuple[str, int] = _row(
+        ("invalid_param", 400), "code and status beyond the requests that an app takes at once", since="0.14.2"
+    )
     bad_stream: Literal["synthetic", "silence", "refused"] = _row(
         "synthetic", "what follows the ping of a bad streaming chatflow or workflow request", since="1.15.0"
     )
@@ -134,6 +137,7 @@ _GUIDE = Profile(
     loose_inputs=True,
     chat_variables=True,
     any_content_type=True,
+    concurrency_error=("too_many_requests", 429),
     blocking_rate_limit=("too_many_requests", 429),
     streamed_rate_limit=("too_many_requests", 429),
     bad_stream="refused",

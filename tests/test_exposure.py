@@ -38,7 +38,13 @@ def test_the_warning_is_one_sentence_that_says_what_to_do():
 
 @pytest.mark.parametrize(
     "headers",
-    [{}, {"User-Agent": "curl/8"}, NODE, {**NODE, "user-agent": "shop/1"}, {"user-agent": "undici", "sec-fetch-mode": "cors"}],
+    [
+        {},
+        {"User-Agent": "curl/8"},
+        NODE,
+        {**NODE, "user-agent": "shop/1"},
+        {"user-agent": "undici", "sec-fetch-mode": "cors"},
+    ],
 )
 def test_back_ends_are_not_suspected(headers):
     assert warning(headers) is None

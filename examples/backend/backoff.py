@@ -8,16 +8,17 @@ import requests
 
 def with_backoff(call, *, tries=4, first=0.5, longest=30.0, sleep=time.sleep, chance=random.random):
     """What *call* returns. It is called at most *tries* times."""
-    for attempt in range(1, tries + 1):
+    for attempt in range(tries - 1):
         try:
             return call()
         except requests.RequestException as error:
-            if attempt == tries or not is_passing(error):
+            if not is_passing(error):
                 raise
             wait = told_wait(error)
             if wait is None:
-                wait = first * 2 ** (attempt - 1) * (0.5 + chance() / 2)  # not all clients at the same moment
+                wait = first * 2**attempt * (0.5 + chance() / 2)  # not all clients at the same moment
             sleep(min(wait, longest))
+    return call()
 
 
 def is_passing(error):

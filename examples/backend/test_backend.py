@@ -27,7 +27,7 @@ def statuses(mockdify):
     return [exchange.status for exchange in mockdify.journal]
 
 
-def test_each_stage_has_its_own_key(mockdify, monkeypatch):
+def test_each_stage_has_its_own_key(monkeypatch):
     monkeypatch.setenv("DIFY_PROD_API_KEY", "app-revoked")
     assert ask("hello", user="alice")["answer"]
     monkeypatch.setenv("APP_STAGE", "prod")

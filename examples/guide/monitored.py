@@ -7,10 +7,11 @@ from batch import HEADERS, URL
 from retry_helper import chat_with_retry
 
 logging.basicConfig(level=logging.INFO)
+log = logging.getLogger("guide")
 
 
 def log_api_call(endpoint, status, response_time):
-    logging.info("API: %s | Status: %s | Time: %.1fms", endpoint, status, response_time)
+    log.info("API: %s | Status: %s | Time: %.1fms", endpoint, status, response_time)
 
 
 def monitor_chat(query):

@@ -15,7 +15,7 @@ def chat_with_retry(url, headers, data, max_retries=3):
             response = requests.post(url, headers=headers, json=data)
             response.raise_for_status()
             return response.json()
-        except RequestException as problem:
+        except RequestException:
             if response.status_code == 429:
                 wait_time = 2**attempt
                 time.sleep(wait_time)
@@ -23,5 +23,5 @@ def chat_with_retry(url, headers, data, max_retries=3):
             if response.status_code >= 500 and attempt < max_retries - 1:
                 time.sleep(wait_time)
                 continue
-            raise problem
+            raise
     return None

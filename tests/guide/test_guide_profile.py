@@ -39,7 +39,8 @@ def test_a_completion_has_no_conversation(guide):
 
 
 @pytest.mark.parametrize(
-    ("tokens", "prices", "total"), [((10, 20), ("0.0001", "0.0004"), "0.0005"), ((15, 25), ("0.00015", "0.0005"), "0.00065")]
+    ("tokens", "prices", "total"),
+    [((10, 20), ("0.0001", "0.0004"), "0.0005"), ((15, 25), ("0.00015", "0.0005"), "0.00065")],
 )
 def test_prices_are_tokens_times_unit_price_as_in_the_guides_two_samples(guide, tokens, prices, total):
     """Its unit says "1K tokens", its figures do not: they are those of single tokens."""
@@ -94,13 +95,20 @@ def test_a_replaced_answer_is_the_next_text_so_far(configured):
     text = '[[apps]]\ndsl = "chat.yml"\n[[apps.answers]]\nchunks = ["a ", "secret"]\n'
     server = configured(text, "guide")
     moderated = _moderating(server, "secret", "Not said.")
-    assert [event.get("answer") for event in moderated.chat(mode="streaming").events] == ["a ", "a secret", "Not said.", None]
+    assert [event.get("answer") for event in moderated.chat(mode="streaming").events] == [
+        "a ",
+        "a secret",
+        "Not said.",
+        None,
+    ]
     assert moderated.chat().json["result"] == "Not said."
 
 
 def _moderating(server, word, instead):
     installed = server.workspace.apps["chat"]
-    features = replace(installed.app.features, moderation=Moderation(type="keywords", keywords=(word,), output_response=instead))
+    features = replace(
+        installed.app.features, moderation=Moderation(type="keywords", keywords=(word,), output_response=instead)
+    )
     installed.app = replace(installed.app, features=features)
     return server
 
@@ -186,7 +194,9 @@ def test_variables_in_a_chat_body_set_the_conversations_variables(guide):
     conversation = guide.chat(app="chatflow").json["conversation_id"]
     assert variables(guide, conversation) == {"memo": ""}
     body = {"query": "Speak Chinese", "user": "alice", "response_mode": "streaming", "conversation_id": conversation}
-    guide.send("POST", "/v1/chat-messages", {**body, "variables": {"memo": "zh", "language": "Chinese"}}, app="chatflow")
+    guide.send(
+        "POST", "/v1/chat-messages", {**body, "variables": {"memo": "zh", "language": "Chinese"}}, app="chatflow"
+    )
     assert variables(guide, conversation) == {"memo": "zh", "language": "Chinese"}
 
 
@@ -243,7 +253,11 @@ def test_a_rate_limited_model_is_429_in_both_modes(guide):
 
 def test_unknown_paths_and_things_are_json_without_advice(guide):
     unknown = guide.get("/v1/chat-message")
-    assert (unknown.status, unknown.headers["Content-Type"], unknown.json["code"]) == (404, "application/json", "not_found")
+    assert (unknown.status, unknown.headers["Content-Type"], unknown.json["code"]) == (
+        404,
+        "application/json",
+        "not_found",
+    )
     foreign = guide.chat(conversation_id="00000000-0000-4000-8000-000000000000")
     assert (foreign.status, foreign.json["message"]) == (404, "Conversation Not Exists.")
 

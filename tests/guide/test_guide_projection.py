@@ -2,9 +2,9 @@
 
 from mockdify.apps import Variable
 from mockdify.events import PING, Envelope, Message, MessageEnd
+from mockdify.model import Prices, usage_of, zero_usage
 from mockdify.profiles import PROFILES
 from mockdify.projection import asked_of, shown, stand_ins, usage
-from mockdify.model import Prices, usage_of, zero_usage
 from mockdify.steps import Emit, Head, Wait
 
 GUIDE = PROFILES["guide"]
@@ -49,7 +49,11 @@ def test_only_a_turn_that_goes_on_may_lack_inputs():
 
 
 def test_a_spare_text_stands_in_for_a_required_one_and_for_nothing_else():
-    form = [Variable(name="query", required=True), Variable(name="tone"), Variable(name="n", type="number", required=True)]
+    form = [
+        Variable(name="query", required=True),
+        Variable(name="tone"),
+        Variable(name="n", type="number", required=True),
+    ]
     assert stand_ins(form, {"text": "a", "tone": "b"})["query"] == "a"
     assert stand_ins(form, {"text": "a", "query": "c"})["query"] == "c"
     assert "query" not in stand_ins(form, {"tone": "b", "size": 3})

@@ -23,7 +23,13 @@ def run(mockdify, script, suffix=""):
     key = mockdify.app("chat").key + suffix
     environ = {**os.environ, "DIFY_BASE_URL": mockdify.base_url, "DIFY_API_KEY": key, "NO_COLOR": "1"}
     return subprocess.run(
-        [NODE, str(SAMPLES / script)], env=environ, capture_output=True, text=True, encoding="utf-8", timeout=60, check=False
+        [NODE, str(SAMPLES / script)],
+        env=environ,
+        capture_output=True,
+        text=True,
+        encoding="utf-8",
+        timeout=60,
+        check=False,
     )
 
 
