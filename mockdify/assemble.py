@@ -63,6 +63,7 @@ def _configured(said: AppConfig) -> AppTemplate:
         keys=dict(said.keys) or {"default": default_key(said.name)},
         api_enabled=said.api_enabled,
         published=said.published,
+        profile=None if said.profile is None else profile_named(said.profile),
     )
 
 

@@ -20,7 +20,7 @@ from mockdify import shapes
 from mockdify.errors import MockdifyError
 from mockdify.model import FAILURES
 from mockdify.script import VARIABLES, NodeScript, Round, Rule, Script, When
-from mockdify.settings import SETTINGS, Settings, merge
+from mockdify.settings import PROFILES, SETTINGS, Settings, merge
 from mockdify.shapes import Field, Problems, table
 
 if TYPE_CHECKING:
@@ -232,6 +232,8 @@ class AppConfig:
     nodes: tuple[NodeScript, ...] = ()
     api_enabled: bool = True
     published: bool = True
+    profile: str | None = None
+    """The release that this app behaves as; None for that of the whole server."""
 
 
 def _key(value: Any, path: KeyPath, problems: Problems) -> str:
@@ -271,6 +273,7 @@ _APP_FIELDS = {
     "nodes": Field(shapes.list_of(_NODE, what="a list of tables")),
     "api_enabled": Field(shapes.flag),
     "published": Field(shapes.flag),
+    "profile": Field(shapes.one_of(PROFILES, "profile")),
 }
 _APP = table(_APP_FIELDS, _build_app)
 

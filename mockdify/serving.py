@@ -86,7 +86,7 @@ def banner(edge: Edge, settings: Settings, out: TextIO) -> None:
     """What a person sees: the address, a key per app, the faults, one line to paste."""
     workspace = edge.engine.default
     width = max(map(len, workspace.keys), default=0)
-    print(f"mockdify serves Dify {workspace.profile.version} at {edge.url}", file=out)
+    print(f"mockdify serves {workspace.profile.serves} at {edge.url}", file=out)
     for name, token in workspace.keys.items():
         mode = workspace.apps[name].mode if name in workspace.apps else "knowledge"
         print(f"  {name:<{width}}  {token}  ({mode})", file=out)

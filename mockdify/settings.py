@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FROZEN_START", "PROFILES", "SETTINGS", "Clock", "Setting", "Settings", "merge"]
 
-PROFILES = ("1.16", "1.13", "guide")
+PROFILES = ("1.16", "1.13", "guide", "guide-delta")
 FROZEN_START = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 """Where a frozen clock stands unless a time is given: fixed, so that two runs are alike."""
 
