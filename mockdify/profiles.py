@@ -66,9 +66,7 @@ class Profile:
     speech_disabled: tuple[str, str] = _row(
         ("speech_to_text_disabled", "Speech to text is disabled."), "audio-to-text while speech is off", since="1.16.0"
     )
-    no_audio: tuple[str, str] = _row(
-        ("no_audio_uploaded", "Please upload your audio."), "audio-to-text without a file"
-    )
+    no_audio: tuple[str, str] = _row(("no_audio_uploaded", "Please upload your audio."), "audio-to-text without a file")
 
     # isolation
     uploads_by_user: bool = _row(True, "an upload of another user is refused")
@@ -81,7 +79,9 @@ class Profile:
     )
     upload_reference: bool = _row(True, "an upload's answer has `reference`", since="1.15.0")
     site_input_placeholder: bool = _row(True, "/site has `input_placeholder`")
-    lean_word_avoidance: bool = _row(True, "/parameters of workflow apps shows `sensitive_word_avoidance` as enabled or not")
+    lean_word_avoidance: bool = _row(
+        True, "/parameters of workflow apps shows `sensitive_word_avoidance` as enabled or not"
+    )
     run_events: bool = _row(True, "GET /workflow/{run}/events and /form/human_input exist", since="1.14.0")
 
     # what chat, chatflow and completion apps show of an answer: see `projection`
@@ -92,7 +92,9 @@ class Profile:
     )
     chunks: Literal["delta", "cumulative"] = _row("delta", "what a `message` event carries: a piece, or all so far")
     usage_fields: tuple[str, ...] | None = _row(None, "the fields of `usage`; none named: all")
-    price_unit: str | None = _row(None, "the words in `*_price_unit`, whose multiplier is 1; none: a decimal multiplier")
+    price_unit: str | None = _row(
+        None, "the words in `*_price_unit`, whose multiplier is 1; none: a decimal multiplier"
+    )
 
     # what a request may look like
     frozen_inputs: bool = _row(False, "a conversation keeps its first `inputs`; later ones are ignored, none is needed")
@@ -117,7 +119,7 @@ class Profile:
 
 _GUIDE = Profile(
     name="guide",
-    title="what an integration guide of March 2026 documents (no release of Dify does this)",
+    title="the API of an integration guide, which no release of Dify has,",
     answer_key="result",
     answer_fields=("result", "conversation_id", "message_id", "created_at", "metadata"),
     # The guide shows no conversation_id in events; without it no streamed conversation could go on.
