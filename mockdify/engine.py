@@ -372,12 +372,21 @@ def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange:
     except DifyError as error:
         yield from error_reply(FaultContext(request, profile, workspace.clock.now), error)
     except Exception as error:  # the one seam: a mistake of ours must not reach the client as a traceback
-        log.exception("mockdify failed on %s %s", exchange.method, exchange.path)
-        exchange.warnings.append(f"mockdify failed: {type(error).__name__}: {error}")
+        _note_failure(exchange, error)
         if begun:
             yield Abort("close")
         else:
             yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
+
+
+def _note_failure(exchange: Exchange, error: Exception) -> None:
+    """Log it, and keep it in the journal."""
+    if isinstance(error, MockdifyError):  # a mistake in a script, e.g. a template that cannot be rendered
+        log.error("%s %s: %s", exchange.method, exchange.path, error)
+        exchange.warnings.append(f"mockdify failed: {error}")
+    else:
+        log.error("mockdify failed on %s %s", exchange.method, exchange.path, exc_info=error)
+        exchange.warnings.append(f"mockdify failed: {type(error).__name__}: {error}")
 
 
 def _sent(reply: Reply, exchange: Exchange, now: Callable[[], float]) -> Reply:
