@@ -28,13 +28,17 @@ from uuid import uuid4
 
 from mockdify.sse import Decoder
 
-__all__ = ["Answer", "Client", "Failed", "ReferenceAdapter"]
+__all__ = ["Answer", "Client", "Failed", "Reader", "ReferenceAdapter"]
 
 Kind = Literal["http", "stream", "network", "timeout", "protocol"]
 _PIECE = 65_536
 _AGAIN = {429, 503}
 _CONNECT = 5.0
 """Seconds for a connection at most, however long the call may take."""
+_IDLE = 25.0
+"""Seconds without an event that has data: Dify pings every ten, so two and a half pings and nothing else."""
+_LIMIT = 50.0
+"""Seconds for a call of the adapter at most, whatever it is given."""
 
 
 @dataclass(slots=True, kw_only=True)
@@ -95,6 +99,9 @@ class Client:
         retries: how often a 429 (not the plan's quota) or 503 is asked again, after `Retry-After` or a growing wait.
             Both refuse before anything is done, so asking again never makes a second message.
     """
+
+    reader: type[Reader]
+    """What reads a stream."""
 
     def __init__(self, base_url: str, api_key: str, *, timeout: float = 60.0, retries: int = 0) -> None:
         self._url = urlsplit(base_url.rstrip("/"))
@@ -187,7 +194,7 @@ class Client:
             try:
                 return self._once(path, body, stream, emit, deadline)
             except Failed as failed:
-                wait = _wait(failed, attempt)
+                wait = self.wait(failed, attempt)
                 if attempt == self.retries or wait is None or time.monotonic() + wait >= deadline:
                     raise
             time.sleep(wait)
@@ -203,7 +210,13 @@ class Client:
             kind = response.getheader("Content-Type", "")
             if not kind.startswith("text/event-stream"):
                 raise Failed("protocol", f"asked for a stream of events, got {kind or 'no Content-Type'}")
-            return _Stream(emit).read(response)
+            return self.reader(emit).read(response)
+
+    def wait(self, failed: Failed, attempt: int) -> float | None:
+        """Seconds before asking again, None when that is no use: a used-up quota stays used up."""
+        if failed.status not in _AGAIN or failed.code == "rate_limit_error":
+            return None
+        return _after(failed.retry_after, attempt)
 
     def _json(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
         data = None if body is None else json.dumps(body, ensure_ascii=False).encode()
@@ -243,104 +256,124 @@ class Client:
         return ssl.create_default_context().wrap_socket(sock, server_hostname=host) if secure else sock
 
 
-class _Stream:
+class Reader:
     """A stream on its way to an answer."""
 
     def __init__(self, emit: Callable[[str], object] | None) -> None:
-        self._emit = emit or (lambda _: None)
-        self._said = Answer()
-        self._by_agent = False
-        self._ended = False
-        self._in_graph = False
+        self.emit = emit or (lambda _: None)
+        self.said = Answer()
+        self.by_agent = False
+        self.ended = False
+        self.in_graph = False
+        self.heard = time.monotonic()
 
     def read(self, response: http.client.HTTPResponse) -> Answer:
         """The answer, once its end event came. A stream without one has failed, whatever was said before."""
         decoder = Decoder()
-        said = self._said
+        said = self.said
         try:
             while not self._done and (piece := response.read1(_PIECE)):
-                for frame in decoder.feed(piece):
-                    if frame.data is not None:  # a ping has none
-                        self._take(frame.data)
+                self.feed(decoder, piece)
+                if time.monotonic() - self.heard > _IDLE:
+                    raise TimeoutError(f"nothing but pings for {_IDLE:g} s")
         except TimeoutError as error:
-            if not self._ended:
+            if not self.ended:
                 raise Failed("timeout", str(error), text=said.text) from error
         except (OSError, http.client.HTTPException) as error:
-            if not self._ended:
+            if not self.ended:
                 raise Failed("network", f"the stream broke off: {type(error).__name__}", text=said.text) from error
-        if not self._ended:
+        if not self.ended:
             raise Failed("stream", "the stream ended without its end event", text=said.text)
         return said
 
+    def feed(self, decoder: Decoder, piece: bytes) -> None:
+        """Take what came."""
+        for frame in decoder.feed(piece):
+            if frame.data is not None:  # a ping has none
+                self.take(frame.data)
+
     @property
     def _done(self) -> bool:
-        return self._ended and not self._in_graph
+        return self.ended and not self.in_graph
 
-    def _take(self, data: str) -> None:
+    def take(self, data: str) -> None:
+        """One event, as its JSON text."""
+        self.heard = time.monotonic()
         try:
             event = json.loads(data)
         except ValueError:
-            raise Failed("protocol", f"an event is not JSON: {data[:80]!r}", text=self._said.text) from None
+            raise Failed("protocol", f"an event is not JSON: {data[:80]!r}", text=self.said.text) from None
         if not isinstance(event, dict):
-            raise Failed("protocol", f"an event is not an object: {data[:80]!r}", text=self._said.text)
-        said = self._said
+            raise Failed("protocol", f"an event is not an object: {data[:80]!r}", text=self.said.text)
+        said = self.said
         for name in ("conversation_id", "message_id", "task_id"):
             value = event.get(name)
             if isinstance(value, str) and value:
                 setattr(said, name, value)
-        handle = _EVENTS.get(event.get("event") or "")
-        if handle is not None:  # events that are not known are skipped: every release brings new ones
-            handle(self, event)
+        name = _EVENTS.get(event.get("event") or "")
+        if name is not None:  # events that are not known are skipped: every release brings new ones
+            getattr(self, name)(event)
 
-    def _delta(self, text: Any) -> None:
+    def delta(self, text: Any) -> None:
+        """Append to the answer and hand on."""
         if text:
-            self._said.text += text
-            self._emit(text)
+            self.said.text += text
+            self.emit(text)
 
-    def _on_message(self, event: dict[str, Any]) -> None:
-        if not self._by_agent:  # else it repeats what the agent said already
-            self._delta(event.get("answer"))
+    def on_message(self, event: dict[str, Any]) -> None:
+        """A delta of the answer."""
+        if not self.by_agent:  # else it repeats what the agent said already
+            self.delta(event.get("answer"))
 
-    def _on_agent(self, event: dict[str, Any]) -> None:
-        self._by_agent = True
-        self._delta(event.get("answer"))
+    def on_agent(self, event: dict[str, Any]) -> None:
+        """A delta of an agent."""
+        self.by_agent = True
+        self.delta(event.get("answer"))
 
-    def _on_replace(self, event: dict[str, Any]) -> None:
-        self._said.text = event.get("answer") or ""
+    def on_replace(self, event: dict[str, Any]) -> None:
+        """Everything so far is replaced."""
+        self.said.text = event.get("answer") or ""
 
-    def _on_end(self, event: dict[str, Any]) -> None:
-        self._ended = True
-        self._said.usage = (event.get("metadata") or {}).get("usage") or {}
+    def on_end(self, event: dict[str, Any]) -> None:
+        """The answer is complete."""
+        self.ended = True
+        self.said.usage = (event.get("metadata") or {}).get("usage") or {}
 
-    def _on_chunk(self, event: dict[str, Any]) -> None:
-        self._delta((event.get("data") or {}).get("text"))
+    def on_chunk(self, event: dict[str, Any]) -> None:
+        """A delta of a workflow."""
+        self.delta((event.get("data") or {}).get("text"))
 
-    def _on_graph(self, _: dict[str, Any]) -> None:
-        self._in_graph = True
+    def on_graph(self, _: dict[str, Any]) -> None:
+        """A graph began."""
+        self.in_graph = True
 
-    def _on_graph_end(self, event: dict[str, Any]) -> None:
-        self._in_graph = False
+    def on_graph_end(self, event: dict[str, Any]) -> None:
+        """A graph ended."""
+        self.in_graph = False
         data = event.get("data") or {}
-        _check_run(data, self._said.text)
-        if not self._said.message_id:  # a workflow has no message_end
-            self._ended = True
-        self._said.outputs = data.get("outputs") or {}
+        _check_run(data, self.said.text)
+        if not self.said.message_id:  # a workflow has no message_end
+            self.ended = True
+        self.said.outputs = data.get("outputs") or {}
 
-    def _on_error(self, event: dict[str, Any]) -> None:
+    def on_error(self, event: dict[str, Any]) -> None:
+        """The app failed."""
         message = str(event.get("message") or "the app failed")
-        raise Failed("stream", message, status=event.get("status"), code=event.get("code"), text=self._said.text)
+        raise Failed("stream", message, status=event.get("status"), code=event.get("code"), text=self.said.text)
 
 
-_EVENTS: dict[str, Callable[[_Stream, dict[str, Any]], None]] = {
-    "message": _Stream._on_message,  # noqa: SLF001 - the table of its own methods
-    "agent_message": _Stream._on_agent,  # noqa: SLF001
-    "message_replace": _Stream._on_replace,  # noqa: SLF001
-    "message_end": _Stream._on_end,  # noqa: SLF001
-    "text_chunk": _Stream._on_chunk,  # noqa: SLF001
-    "workflow_started": _Stream._on_graph,  # noqa: SLF001
-    "workflow_finished": _Stream._on_graph_end,  # noqa: SLF001
-    "error": _Stream._on_error,  # noqa: SLF001
+Client.reader = Reader
+_EVENTS = {
+    "message": "on_message",
+    "agent_message": "on_agent",
+    "message_replace": "on_replace",
+    "message_end": "on_end",
+    "text_chunk": "on_chunk",
+    "workflow_started": "on_graph",
+    "workflow_finished": "on_graph_end",
+    "error": "on_error",
 }
+"""Events by name and who takes them."""
 
 
 def _check_run(data: dict[str, Any], text: str) -> None:
@@ -391,11 +424,8 @@ def _refused(response: http.client.HTTPResponse) -> Failed:
     return failed
 
 
-def _wait(failed: Failed, attempt: int) -> float | None:
-    """Seconds before asking again, None when that is no use: a used-up quota stays used up."""
-    if failed.status not in _AGAIN or failed.code == "rate_limit_error":
-        return None
-    after = failed.retry_after
+def _after(after: str | None, attempt: int) -> float | None:
+    """What `Retry-After` asks for, seconds or a date; without it a wait that grows."""
     if after is None:
         return 0.5 * 2**attempt * random.uniform(1.0, 1.2)  # noqa: S311 - not a secret
     try:
@@ -411,11 +441,13 @@ def _wait(failed: Failed, attempt: int) -> float | None:
 class ReferenceAdapter:
     """The reference client as the checks drive it; read it as an example of an adapter in Python."""
 
+    client: type[Client] = Client
+
     def __init__(self, *, retries: int = 1) -> None:
         self._retries = retries
 
     def _client(self, base_url: str, api_key: str, timeout: float) -> Client:
-        return Client(base_url, api_key, timeout=timeout, retries=self._retries)
+        return self.client(base_url, api_key, timeout=min(timeout, _LIMIT), retries=self._retries)
 
     def chat(
         self,

@@ -191,6 +191,10 @@ class Stage(Protocol):
         """A place where nobody listens."""
         ...
 
+    def full(self) -> Place:
+        """A place that takes no connection and refuses none."""
+        ...
+
     def inject(self, fault: str, **options: Any) -> None:
         """Let a fault strike this workspace, as `FaultPlan.inject` does."""
         ...
@@ -201,6 +205,10 @@ class Stage(Protocol):
 
     def call(self, call: str, place: Place, /, *, timeout: float = 10.0, **args: Any) -> Outcome:
         """Call the client and wait for what it says."""
+        ...
+
+    def watch(self, call: str, place: Place, /, **args: Any) -> Outcome:
+        """Call the client without a limit and watch it for `patience` seconds."""
         ...
 
     def together(self, calls: Sequence[Call]) -> list[Outcome]:
@@ -238,6 +246,8 @@ class Case:
     check: Check | None = None
     told: Callable[[Any], str] | None = None
     """An example in words."""
+    simpler: Callable[[Any], Iterable[Any]] | None = None
+    """Examples that are simpler than one: tried when Hypothesis has shrunk as far as it can."""
 
     @property
     def label(self) -> str:

@@ -66,8 +66,17 @@ class Adapter(Protocol):
         """What the client can do, in the words of `CAPABILITIES`."""
         ...
 
-    def call(self, call: Call, *, abandon: bool = False) -> Outcome:
-        """Make *call* and wait for what the client says; *abandon* it at its first delta."""
+    def call(self, call: Call, *, abandon: bool = False, watched: float | None = None) -> Outcome:
+        """Make *call* and wait for what the client says.
+
+        Args:
+            abandon: ask the client to stop reading at its first delta.
+            watched: seconds to wait, where that is not the call's own limit and a little more.
+        """
+        ...
+
+    def another(self) -> Adapter:
+        """One more like this, for calls beside each other."""
         ...
 
     def settle(self) -> None:
@@ -161,7 +170,7 @@ class PythonAdapter:
                 found |= {"incremental", "abandon"}
         return frozenset(found)
 
-    def call(self, call: Call, *, abandon: bool = False) -> Outcome:
+    def call(self, call: Call, *, abandon: bool = False, watched: float | None = None) -> Outcome:
         """In a thread of its own, so that a call that hangs can be left behind."""
         outcome = Outcome(call=call, started=time.time())
         begun = time.monotonic()
@@ -171,7 +180,7 @@ class PythonAdapter:
         except IndexError:
             worker = _Worker()
         worker.work.put(lambda: self._run(call, outcome, abandon, done))
-        if done.wait(call.timeout + GRACE):
+        if done.wait(watched or call.timeout + GRACE):
             outcome.seconds = time.monotonic() - begun
             self._idle.append(worker)
             return outcome
@@ -183,6 +192,7 @@ class PythonAdapter:
     def _run(self, call: Call, outcome: Outcome, abandon: bool, done: threading.Event) -> None:
         method = self._methods[call.name]
         said = call.as_json() | {"emit": _emitter(outcome, abandon)}
+        del said["call"]
         takes = self._takes.get(call.name) or self._takes.setdefault(call.name, _parameters(method))
         try:
             result = method(**(said if "**" in takes else {key: value for key, value in said.items() if key in takes}))
@@ -195,6 +205,10 @@ class PythonAdapter:
             outcome.error = _raised(error)
         finally:
             done.set()
+
+    def another(self) -> PythonAdapter:
+        """This one: each call has a thread anyhow."""
+        return self
 
     def settle(self) -> None:
         """Give calls that were left behind a moment to see their closed connections."""
@@ -332,7 +346,7 @@ class ExecAdapter:
             self._said = _known(said, self.name)
         return self._said
 
-    def call(self, call: Call, *, abandon: bool = False) -> Outcome:
+    def call(self, call: Call, *, abandon: bool = False, watched: float | None = None) -> Outcome:
         """Write the call, wait for its line."""
         outcome = Outcome(call=call, started=time.time())
         begun = time.monotonic()
@@ -340,13 +354,17 @@ class ExecAdapter:
         if abandon:
             answer.first.wait(call.timeout)
             self._send({"call": "abandon", "of": answer.number}, quiet=True)
-        got = answer.done.wait(call.timeout + GRACE)
+        got = answer.done.wait(watched or call.timeout + GRACE)
         outcome.seconds = time.monotonic() - begun
         if not got:
             outcome.hung = self._late = True
             return outcome
         fill(outcome, self._checked(answer, call.name))
         return outcome
+
+    def another(self) -> ExecAdapter:
+        """One more process."""
+        return ExecAdapter(self._command, cwd=self._cwd, env=self._env)
 
     def settle(self) -> None:
         """A program that does not come back from a hung call is started anew."""
@@ -500,13 +518,13 @@ class HttpAdapter:
         said = self._post({"id": 0, "call": "hello"}, _HELLO).get("capabilities")
         return _known(said or (), self.name) - {"incremental", "abandon"}
 
-    def call(self, call: Call, *, abandon: bool = False) -> Outcome:  # noqa: ARG002 - not one of its capabilities
+    def call(self, call: Call, *, abandon: bool = False, watched: float | None = None) -> Outcome:  # noqa: ARG002 - not one of its capabilities
         """One POST."""
         self._made += 1
         outcome = Outcome(call=call, started=time.time())
         begun = time.monotonic()
         try:
-            fill(outcome, self._post({"id": self._made, **call.as_json()}, call.timeout + GRACE))
+            fill(outcome, self._post({"id": self._made, **call.as_json()}, watched or call.timeout + GRACE))
         except TimeoutError:
             outcome.hung = True
         outcome.seconds = time.monotonic() - begun
@@ -533,6 +551,10 @@ class HttpAdapter:
         if not isinstance(said, Mapping):
             raise AdapterError(f"adapter {self._url} answered {type(said).__name__}, not an object")
         return said
+
+    def another(self) -> HttpAdapter:
+        """This one."""
+        return self
 
     def settle(self) -> None:
         """Nothing is left behind."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -12,7 +13,7 @@ from mockdify.checks.judge import worst
 from mockdify.checks.model import Case, Rule, Run, Verdict, Violation
 from mockdify.errors import MockdifyError
 from mockdify.faults import CATALOGUE
-from mockdify.harness.adapters import Adapter, AdapterError
+from mockdify.harness.adapters import Adapter
 from mockdify.harness.stage import Scene, Theatre
 
 __all__ = ["PROFILES", "SUITES", "Cell", "Finding", "Report", "Suite", "check", "rules_of"]
@@ -135,15 +136,34 @@ def check(
     begun = time.monotonic()
     columns = [(rule, mode) for rule in rules for mode in dict.fromkeys(case.mode for case in rule.cases)]
     with contextlib.nullcontext(theatre) if theatre is not None else Theatre(seed=seed) as stage:
-        for rule, mode in columns:
-            cell = _cell(
-                stage, adapter, rule, mode, capabilities, seed=seed, examples=examples, patience=patience
-            )
+
+        def cell_of(rule: Rule, mode: str, client: Adapter = adapter) -> Cell:
+            return _cell(stage, client, rule, mode, capabilities, seed=seed, examples=examples, patience=patience)
+
+        for cell in _in_order(columns, cell_of, adapter):
             report.cells.append(cell)
             report.calls += cell.played
             progress(cell, len(report.cells), len(columns))
     report.seconds = time.monotonic() - begun
     return report
+
+
+def _in_order(
+    columns: Sequence[tuple[Rule, str]], cell_of: Callable[..., Cell], adapter: Adapter
+) -> Iterator[Cell]:
+    """The cells as they are known. Those that only wait, wait beside each other."""
+    waiting = [(rule, mode) for rule, mode in columns if rule.severity == "timeouts"]
+    yield from (cell_of(rule, mode) for rule, mode in columns if rule.severity != "timeouts")
+    if not waiting:
+        return
+    clients = [adapter.another() for _ in waiting]
+    try:
+        with ThreadPoolExecutor(len(waiting)) as pool:
+            yield from pool.map(lambda one: cell_of(*one[0], one[1]), zip(waiting, clients, strict=True))
+    finally:
+        for client in clients:
+            if client is not adapter:
+                client.close()
 
 
 def _cell(
@@ -249,14 +269,18 @@ def _explore(
     assert case.examples is not None
     count, least = 0, None
 
-    def try_one(example: Any) -> None:
+    def breaks(example: Any) -> bool:
         nonlocal count, least
         run = _once(theatre, adapter, case, example)
         count += len(run.outcomes)
         violations = _violations(rule, case, run)
         if violations:
             least = Finding(rule=rule, case=case, run=run, violations=violations, example=example, seed=seed)
-            raise _BrokenError(violations[0].verdict)
+        return bool(violations)
+
+    def try_one(example: Any) -> None:
+        if breaks(example):
+            raise _BrokenError
 
     test = settings(
         max_examples=examples,
@@ -273,8 +297,8 @@ def _explore(
     except (_BrokenError, Flaky):
         if least is None:
             raise
-    except AdapterError:
-        raise
+        while case.simpler is not None and any(map(breaks, case.simpler(least.example))):
+            pass
     return count, least
 
 

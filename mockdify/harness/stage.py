@@ -26,6 +26,7 @@ from mockdify.workspace import Workspace
 __all__ = ["Scene", "Theatre"]
 
 T = TypeVar("T")
+_NOBODY = "app-nobody-listens"
 _KEY = "app-{app}-check-{number:06x}"
 
 
@@ -85,6 +86,7 @@ class Scene:
         self.run = Run(case=case)
         self._workspace: Workspace | None = None
         self._booked: list[tuple[str, Booking]] = []
+        self._sockets: list[socket.socket] = []
 
     # ------------------------------------------------------------------ the server
     def live(self, app: str = "chat") -> Place:
@@ -115,7 +117,21 @@ class Scene:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             port = free.getsockname()[1]
-        return Place(base_url=f"http://127.0.0.1:{port}/v1", api_key="app-nobody-listens", app="chat", mode="chat")
+        return Place(base_url=f"http://127.0.0.1:{port}/v1", api_key=_NOBODY, app="chat", mode="chat")
+
+    def full(self) -> Place:
+        """A port whose queue of connections is full: the next one hears nothing."""
+        listening = socket.socket()
+        listening.bind(("127.0.0.1", 0))
+        listening.listen(0)
+        self._sockets.append(listening)
+        for _ in range(2):
+            one = socket.socket()
+            one.setblocking(False)
+            one.connect_ex(listening.getsockname())
+            self._sockets.append(one)
+        port = listening.getsockname()[1]
+        return Place(base_url=f"http://127.0.0.1:{port}/v1", api_key=_NOBODY, app="chat", mode="chat")
 
     def inject(self, fault: str, **options: Any) -> None:
         """Let *fault* strike this scene's workspace."""
@@ -136,11 +152,15 @@ class Scene:
         """One call that is given up at its first delta."""
         return self._called(Call(name=call, place=place, args=args, timeout=timeout), abandon=True)
 
-    def _called(self, call: Call, *, abandon: bool = False) -> Outcome:
+    def watch(self, call: str, place: Place, /, **args: Any) -> Outcome:
+        """One call without a limit, watched for as long as there is patience."""
+        return self._called(Call(name=call, place=place, args=args, timeout=100 * self.patience), watched=self.patience)
+
+    def _called(self, call: Call, *, abandon: bool = False, watched: float | None = None) -> Outcome:
         before = len(self.exchanges())
-        outcome = self._adapter.call(call, abandon=abandon)
+        outcome = self._adapter.call(call, abandon=abandon, watched=watched)
         outcome.exchanges = self.exchanges()[before:]
-        if outcome.hung and not outcome.exchanges and call.place.api_key != "app-nobody-listens":
+        if outcome.hung and not outcome.exchanges and call.place.api_key != _NOBODY:
             raise AdapterError(
                 f"adapter {self._adapter.name} neither answered {call.name!r} within {call.timeout:g} s nor sent a request"
             )
@@ -182,5 +202,7 @@ class Scene:
         if self._workspace is not None:
             workspace = self._workspace
             self._theatre.soon(lambda: self._theatre.engine.forget(workspace))
+        for one in self._sockets:
+            one.close()
         self._adapter.settle()
         return self.run

@@ -190,8 +190,11 @@ def _let_go(run: Run) -> Iterator[Violation]:
     stopped = any(exchange.path.endswith("/stop") for exchange in run.exchanges)
     if outcome.hung:
         yield Violation(verdict="hung", words="asked to stop reading, the client did not come back")
-    elif generating and generating[0].ended in ("open", "complete") and not stopped:
-        how = "read on to the end" if generating[0].ended == "complete" else "left the connection open"
+    elif generating and not stopped:
+        whole = truth_of(generating[0], "chat").kind == "answer"
+        if not whole and generating[0].ended != "open":
+            return
+        how = "read on to the end" if whole else "left the connection open"
         words = f"asked to stop reading, the client {how}: the app goes on writing, and its tokens are paid"
         yield Violation(verdict="leaked", words=words)
 
@@ -214,8 +217,10 @@ def _accepted(run: Run) -> Iterator[Violation]:
     """The client says it worked, and the server says so too."""
     last = run.last
     good = [exchange for exchange in last.exchanges if 200 <= exchange.status < 300]
-    if last.hung or (last.error is not None and last.error.kind == "crash"):
-        yield from judge_run(run)
+    if last.hung:
+        yield Violation(verdict="hung", words=str(last))
+    elif last.error is not None and last.error.kind == "crash":
+        yield Violation(verdict="crashed", words=f"the server had answered, the client fell over: {last.error.message}")
     elif not last.ok and good:
         yield Violation(verdict="crashed", words=f"the server had done it, the client reported {last}")
     elif last.ok and not good:
@@ -298,7 +303,7 @@ RULES: tuple[Rule, ...] = (
         fix="Report the 404 with its code; never drop the id and ask again.",
         check=_refused,
         cases=tuple(map(_foreign, _CHAT)),
-        bugs=("begins-anew", "shares-conversation"),
+        bugs=("begins-anew",),
     ),
     Rule(
         id="FX-ONCE-001",

@@ -119,7 +119,6 @@ RULES: tuple[Rule, ...] = (
             *(played(mode, whole(b'{"event": "message", "answer": "half', headers=blocking().headers), name="bad JSON") for mode in _BLOCKING),
             *(struck(mode, name) for name in ("truncated-body", "bad-json") for mode in _BLOCKING),
         ),
-        bugs=("accepts-truncation",),
     ),
     Rule(
         id="ERR-NET-001",

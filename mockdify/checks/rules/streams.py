@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 from mockdify.checks.judge import is_generation, judge_run, truth_of
@@ -70,7 +71,15 @@ def _framing(mode: str, *kinds: str) -> Case:
         for framing in framings:
             ask(stage, stage.play(framing.reply(), mode=call), mode)
 
-    return Case(mode=mode, play=play, examples=examples, told=lambda framings: framings[-1].told())
+    return Case(mode=mode, play=play, examples=examples, told=lambda framings: framings[-1].told(), simpler=_simpler)
+
+
+def _simpler(framings: list[Any]) -> Iterator[list[Any]]:
+    """One framing alone, then one cut alone, then one text alone."""
+    if len(framings) > 1:
+        yield from ([framing] for framing in framings)
+    elif len(framings[0].cuts) > 1:
+        yield from ([replace(framings[0], cuts=(at,))] for at in framings[0].cuts[:200])
 
 
 def _in_general(mode: str) -> Case:
