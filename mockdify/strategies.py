@@ -43,13 +43,15 @@ class Framing:
 
     texts: tuple[str, ...]
     mode: str
-    cuts: tuple[int, ...]
+    cuts: tuple[int, ...] | None
+    """None: as Dify sends it, an event a chunk."""
     pings: tuple[int, ...] = ()
     """A ping goes before the frames of these numbers."""
 
     def reply(self) -> WireReply:
         """The stream in its pieces."""
-        return stream(self.frames()).cut(self.cuts)
+        whole = stream(self.frames())
+        return whole if self.cuts is None else whole.cut(self.cuts)
 
     def frames(self) -> list[bytes]:
         """The stream's frames, uncut."""
@@ -66,7 +68,7 @@ class Framing:
     def told(self) -> str:
         """Where it is cut, in words: `when a chunk ends inside a 3-byte character`."""
         body = self.body
-        inner = [at for at in dict.fromkeys(self.cuts) if 0 < at < len(body)]
+        inner = [at for at in dict.fromkeys(self.cuts or ()) if 0 < at < len(body)]
         if not inner:
             return f"when the whole stream of {self.texts!r} comes in one chunk"
         where = list(dict.fromkeys(_place(body, at) for at in inner))
@@ -139,6 +141,10 @@ _WORDS = st.one_of(
     texts(max_size=4),
 )
 _SAID = st.lists(_WORDS, min_size=1, max_size=3)
+_CALM = st.lists(
+    st.sampled_from(["a", "Hello", " ", "", "é", "你好", "👋", "𝄞", "👩‍👩‍👧", '"', "\\", "data: x", "ä\n", "{}", "0"]), min_size=1, max_size=3
+)
+"""Texts in which nothing but their width is special: a finding is then about what is done to them."""
 _PINGS = st.lists(st.integers(0, 5), max_size=3)
 
 
@@ -180,7 +186,7 @@ _NUMBERS = st.lists(st.integers(0, 4 * _SINGLE), min_size=1, max_size=16)
 @st.composite
 def sweeps(draw: st.DrawFn, mode: str = "chat", *, kinds: tuple[str, ...] = ()) -> list[Framing]:
     """One stream of an app in several framings. Shrinks to one framing with one cut."""
-    said = tuple(draw(_SAID))
+    said = tuple(draw(_CALM))
     body = Framing(said, mode, ()).body
     return [Framing(said, mode, numbered_plan(number, body, kinds)) for number in draw(_NUMBERS)]
 
@@ -188,7 +194,7 @@ def sweeps(draw: st.DrawFn, mode: str = "chat", *, kinds: tuple[str, ...] = ()) 
 @st.composite
 def event_lists(draw: st.DrawFn, mode: str = "chat") -> list[bytes]:
     """The frames of a legal stream: deltas with pings, unknown events and replacements anywhere between, and its end."""
-    frames: list[bytes] = [*scenes.deltas(draw(st.lists(texts(), min_size=1, max_size=6)), mode)]
+    frames: list[bytes] = [*scenes.deltas(draw(_CALM) + draw(_CALM), mode)]
     extras = [scenes.PING_FRAME, b'data: {"event":"tts_message","audio":"AAAA"}\n\n', b'data: {"event":"something_new","x":{"y":[1]}}\n\n']
     if mode != "workflow":
         extras.append(scenes.replaced("Replaced.", mode))

@@ -23,6 +23,7 @@ __all__ = ["Truth", "is_generation", "judge", "judge_retries", "judge_run", "tru
 _TERMINAL = {"workflow": "workflow_finished"}
 _GENERATION = re.compile(r"/(chat-messages|completion-messages|workflows/run)$")
 _MOST_TRIES = 10
+_PARSER = re.compile(r"JSON|Syntax|Decode|Unexpected|Expecting|pars", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -203,7 +204,9 @@ def _reported(outcome: Outcome, truth: Truth) -> Iterator[Violation]:
             words = f"the error event's code was {truth.code!r}, the client gave {error.code!r}"
             yield Violation(verdict="wrong-error", words=words)
         return
-    if error.status != truth.status:
+    if error.kind == "protocol" and error.status is None and _PARSER.search(error.message):
+        yield Violation(verdict="crashed", words=f"{_given(truth)}, the client's parser fell over: {error.message}")
+    elif error.status != truth.status:
         yield Violation(verdict="wrong-error", words=f"{_given(truth)}, the client reported {outcome}: the status is lost")
     elif truth.code is not None and error.code != truth.code:
         yield Violation(verdict="wrong-error", words=f"the code was {truth.code!r}, the client gave {error.code!r}")

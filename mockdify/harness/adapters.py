@@ -43,10 +43,10 @@ GRACE = 1.5
 _HELLO = 30.0
 _KINDS = {"http", "stream", "network", "timeout", "protocol"}
 _MISTAKES = re.compile(
-    r"^\W*(?:Uncaught )?(?:(?:UnboundLocal|Type|Attribute|Key|Index|Name|Reference|Syntax|Range|Assertion|Lookup|Recursion"
-    r"|JSONDecode|UnicodeDecode|ZeroDivision|NullPointer|IndexOutOfBounds|ClassCast)(?:Error|Exception)|panic|runtime error)\b"
+    r"^\W*(?:Uncaught )?(?:(?:UnboundLocal|Type|Attribute|Key|Index|Name|Reference|Range|Assertion|Lookup|Recursion"
+    r"|ZeroDivision|NullPointer|IndexOutOfBounds|ClassCast)(?:Error|Exception)|panic|runtime error)\b"
 )
-"""How the message of a program's own mistake begins."""
+"""How the message of a program's own mistake begins. A parser's error is a report: what it was given decides."""
 
 
 class AdapterError(MockdifyError):
@@ -260,9 +260,9 @@ def _as_said(result: Any) -> Mapping[str, Any]:
 
 _TIMEOUT = re.compile(r"Timeout|TimedOut", re.IGNORECASE)
 _NETWORK = re.compile(r"Connect|Network|Transport|Protocol|ChunkedEncoding|Incomplete|Payload|Disconnect|ReadError|URLError")
+_PARSERS = (json.JSONDecodeError, UnicodeError)
 _OWN_MISTAKES = (
-    AttributeError, TypeError, NameError, LookupError, ArithmeticError, AssertionError, UnicodeError, RecursionError,
-    json.JSONDecodeError, StopIteration,
+    AttributeError, TypeError, NameError, LookupError, ArithmeticError, AssertionError, RecursionError, StopIteration,
 )  # fmt: skip
 
 
@@ -298,6 +298,8 @@ def _kind_of(error: BaseException, status: Any) -> str:
         return "http"
     if isinstance(error, TimeoutError) or _TIMEOUT.search(names):
         return "timeout"
+    if isinstance(error, _PARSERS):
+        return "protocol"
     if isinstance(error, _OWN_MISTAKES):
         return "crash"
     if isinstance(error, OSError) or _NETWORK.search(names):

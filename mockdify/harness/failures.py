@@ -95,7 +95,7 @@ def _broken_call(finding: Finding) -> Any:
     from mockdify.checks.judge import judge, judge_retries  # noqa: PLC0415 - for saving alone
 
     bad = [one for one in finding.run.outcomes if [*judge(one), *judge_retries(one)]]
-    return bad[0] if bad else None
+    return bad[-1] if bad else None
 
 
 def _played(finding: Finding, bad: Any) -> tuple[WireReply, ...]:

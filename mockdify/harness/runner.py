@@ -16,6 +16,9 @@ from mockdify.faults import CATALOGUE
 from mockdify.harness.adapters import Adapter
 from mockdify.harness.stage import Scene, Theatre
 
+_SHRINKING = 3.0
+"""Seconds spent on making a failing example smaller: slow clients would take minutes."""
+
 __all__ = ["PROFILES", "SUITES", "Cell", "Finding", "Report", "Suite", "check", "rules_of"]
 
 Suite: TypeAlias = Literal["dify", "robustness", "timeouts", "all"]
@@ -258,6 +261,10 @@ class _BrokenError(AssertionError):
     """An example broke the rule: for Hypothesis to shrink."""
 
 
+class _EnoughError(BaseException):
+    """It has been shrunk for long enough; no exception that Hypothesis would look into."""
+
+
 def _explore(
     theatre: Theatre, adapter: Adapter, rule: Rule, case: Case, seed: int, examples: int
 ) -> tuple[int, Finding | None]:
@@ -267,7 +274,7 @@ def _explore(
     from hypothesis.errors import Flaky  # noqa: PLC0415
 
     assert case.examples is not None
-    count, least = 0, None
+    count, least, until = 0, None, float("inf")
 
     def breaks(example: Any) -> bool:
         nonlocal count, least
@@ -279,7 +286,13 @@ def _explore(
         return bool(violations)
 
     def try_one(example: Any) -> None:
-        if breaks(example):
+        nonlocal until
+        broke = breaks(example)
+        if broke and until == float("inf"):
+            until = time.monotonic() + _SHRINKING
+        if time.monotonic() > until:
+            raise _EnoughError
+        if broke:
             raise _BrokenError
 
     test = settings(
@@ -294,7 +307,7 @@ def _explore(
     )(seeded(_seed(seed, rule, case))(given(case.examples())(try_one)))
     try:
         test()
-    except (_BrokenError, Flaky):
+    except (_BrokenError, _EnoughError, Flaky):
         if least is None:
             raise
         while case.simpler is not None and any(map(breaks, case.simpler(least.example))):

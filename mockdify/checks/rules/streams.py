@@ -6,8 +6,8 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from mockdify.checks.judge import is_generation, judge_run, truth_of
-from mockdify.checks.model import Case, Rule, Run, Stage, Violation
+from mockdify.checks.judge import is_generation, judge, judge_run, truth_of
+from mockdify.checks.model import Case, Outcome, Rule, Run, Stage, Violation
 from mockdify.checks.scenes import (
     ANSWER,
     PING_FRAME,
@@ -68,18 +68,34 @@ def _framing(mode: str, *kinds: str) -> Case:
         return strategies.sweeps(call, kinds=kinds)
 
     def play(stage: Stage, framings: list[Any]) -> None:
-        for framing in framings:
+        for framing in (replace(framings[0], cuts=None), *framings):
             ask(stage, stage.play(framing.reply(), mode=call), mode)
 
-    return Case(mode=mode, play=play, examples=examples, told=lambda framings: framings[-1].told(), simpler=_simpler)
+    return Case(mode=mode, play=play, examples=examples, check=_as_uncut, told=lambda framings: framings[-1].told(), simpler=_simpler)
+
+
+def _as_uncut(run: Run) -> Iterator[Violation]:
+    """Only the cuts are looked at: what the client makes of the same stream as Dify sends it, it makes of all."""
+    uncut, *framed = run.outcomes
+    for outcome in framed:
+        if _said(outcome) != _said(uncut):
+            yield from judge(outcome)
+
+
+def _said(outcome: Outcome) -> tuple[Any, ...]:
+    error = (outcome.error.kind, outcome.error.code) if outcome.error else None
+    return (outcome.ok, outcome.hung, outcome.text, outcome.outputs, error)
 
 
 def _simpler(framings: list[Any]) -> Iterator[list[Any]]:
-    """One framing alone, then one cut alone, then one text alone."""
+    """One framing alone, then half of its cuts, then one of them."""
     if len(framings) > 1:
         yield from ([framing] for framing in framings)
-    elif len(framings[0].cuts) > 1:
-        yield from ([replace(framings[0], cuts=(at,))] for at in framings[0].cuts[:200])
+        return
+    framing, cuts = framings[0], framings[0].cuts or ()
+    half = len(cuts) // 2
+    fewer = (cuts[:half], cuts[half:]) if len(cuts) > 8 else tuple((at,) for at in cuts if len(cuts) > 1)
+    yield from ([replace(framing, cuts=some)] for some in fewer)
 
 
 def _in_general(mode: str) -> Case:
