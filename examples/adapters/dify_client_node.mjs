@@ -11,11 +11,14 @@ const { ChatClient, CompletionClient } = await import(pathToFileURL(found).href)
 
 async function* events(body) {
   const text = new TextDecoder();
-  let rest = '';
+  let rest = '', data = [];
   for await (const piece of body) {
-    const lines = (rest + text.decode(piece, { stream: true })).split('\n');
+    const lines = (rest + text.decode(piece, { stream: true })).split(/\r\n|\n|\r/);
     rest = lines.pop();
-    for (const line of lines) if (line.startsWith('data: ')) yield JSON.parse(line.slice(6));
+    for (const line of lines) {
+      if (line.startsWith('data:')) data.push(line.slice(5));
+      else if (!line && data.length) yield JSON.parse(data.splice(0).join('\n'));
+    }
   }
 }
 async function bodyOf(response) {
@@ -28,7 +31,7 @@ const caller = (kind, ask) => async (call, emit) => {
     const response = await ask(new kind(call.api_key, call.base_url), call);
     return call.stream ? await joined(events(response.data), emit) : whole(response.data);
   } catch (error) {
-    if (!error.response) throw error;
+    if (!(error.response?.status >= 400)) throw error;
     throw new Reported('http', error.message, error.response.status, (await bodyOf(error.response)).code);
   }
 };

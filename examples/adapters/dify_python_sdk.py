@@ -7,7 +7,7 @@
 import json
 
 from dify_client import ChatClient, CompletionClient, WorkflowClient
-from dify_client.exceptions import APIError
+from dify_client.exceptions import RateLimitError
 from joined import joined, whole
 from lines import Reported, run
 
@@ -25,9 +25,8 @@ def caller(kind, ask):
         with kind(call["api_key"], base_url=call["base_url"], timeout=call["timeout"]) as client:
             try:
                 response = ask(client, call, MODES[call["stream"]])
-            except APIError as error:
-                body = error.response if isinstance(error.response, dict) else {}
-                raise Reported("http" if error.status_code else "network", str(error), error.status_code, body.get("code")) from error
+            except RateLimitError as error:  # the one error without its status
+                raise Reported("http", str(error), 429) from error
             return joined(events(response), emit) if call["stream"] else whole(response.json())
 
     return call

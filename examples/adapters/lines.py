@@ -30,7 +30,18 @@ def answer(function, call, emit):
     except Reported as error:
         return {"ok": False, "error": error.said}
     except Exception as error:  # whatever the client raises is its answer
-        return {"ok": False, "error": {"kind": kind_of(error), "message": f"{type(error).__name__}: {error}"}}
+        return {"ok": False, "error": said_of(error)}
+
+
+def said_of(error):
+    """An exception's own status and code where it has some, else its kind by its name."""
+    said = {"kind": kind_of(error), "message": f"{type(error).__name__}: {error}"}
+    response = getattr(error, "response", None)
+    status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
+    if status:
+        body = response if isinstance(response, dict) else response.json() if "json" in response.headers["content-type"] else {}
+        said |= {"kind": "http", "status": status, "code": body.get("code")}
+    return said
 
 
 def kind_of(error):

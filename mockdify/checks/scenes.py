@@ -177,7 +177,7 @@ def failed(mode: str = "chat", *, code: str = "completion_request_error", status
 def streamed(mode: str = "chat", texts: Sequence[str] = ANSWER, *, before: Sequence[bytes | Pause] = ()) -> list[bytes | Pause]:
     """All frames of a plain answer."""
     if mode == "workflow":
-        return [PING_FRAME, *before, started(), *deltas(texts, mode), finished({"text": "".join(texts)})]
+        return [*before, started(), *deltas(texts, mode), finished({"text": "".join(texts)})]
     return [*before, *deltas(texts, mode), end(mode)]
 
 

@@ -33,6 +33,8 @@ class Pause:
 
 
 Piece: TypeAlias = Send | Pause
+_MOMENT = Pause(0.001)
+_PAUSES = 6
 
 EVENT_STREAM = (("Content-Type", "text/event-stream; charset=utf-8"), ("X-Version", "1.16.1"))
 JSON_BODY = (("Content-Type", "application/json"), ("X-Version", "1.16.1"))
@@ -56,11 +58,18 @@ class WireReply:
         return b"".join(piece.data for piece in self.pieces if isinstance(piece, Send))
 
     def cut(self, at: Iterable[int]) -> WireReply:
-        """The same bytes, in pieces that end at the offsets *at* of the body; pauses are dropped."""
+        """The same bytes, in pieces that end at the offsets *at* of the body.
+
+        A moment passes at the first few borders: many clients join what they find waiting, and would never see a cut.
+        """
         body = self.body
         borders = sorted({0, len(body), *(k for k in at if 0 < k < len(body))})
-        pieces = tuple(Send(body[a:b]) for a, b in zip(borders, borders[1:], strict=False))
-        return replace(self, pieces=pieces)
+        pieces: list[Piece] = []
+        for number, (start, end) in enumerate(zip(borders, borders[1:], strict=False)):
+            if 0 < number <= _PAUSES:
+                pieces.append(_MOMENT)
+            pieces.append(Send(body[start:end]))
+        return replace(self, pieces=tuple(pieces))
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON; bytes that are no UTF-8 in base64."""

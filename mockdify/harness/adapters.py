@@ -104,7 +104,7 @@ def fill(outcome: Outcome, said: Mapping[str, Any]) -> None:
 def _failure(error: Any) -> Failure:
     said = error if isinstance(error, Mapping) else {"kind": "protocol", "message": str(error)}
     kind, message = str(said.get("kind", "")), str(said.get("message") or "")
-    if kind not in _KINDS or (kind != "http" and _MISTAKES.match(message)):
+    if kind not in _KINDS or (kind == "protocol" and _MISTAKES.match(message)):
         kind = "crash"
     status, code = said.get("status"), said.get("code")
     return Failure(
@@ -151,12 +151,18 @@ class PythonAdapter:
         self.name = name or getattr(target, "name", "") or getattr(target, "__name__", type(target).__name__)
         if not set(self._methods) & set(GENERATING):
             raise AdapterError(f"{self.name} has none of the methods {', '.join(GENERATING)}; an adapter needs one of them")
+        self._known: frozenset[str] | None = None
         self._takes: dict[str, set[str]] = {}
         self._idle: list[_Worker] = []
         self._late: list[tuple[_Worker, threading.Event]] = []
 
     def capabilities(self) -> frozenset[str]:
         """As said, or as its methods and their parameters tell."""
+        if self._known is None:
+            self._known = self._found()
+        return self._known
+
+    def _found(self) -> frozenset[str]:
         if self._said is not None:
             return _known(self._said, self.name)
         found = {"parallel"}

@@ -40,6 +40,7 @@ class Theatre:
         self.player = Player()
         self.made = 0
         self._loop = asyncio.new_event_loop()
+        self.pool = ThreadPoolExecutor(8, "adapter calls")
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="mockdify stage")
 
     def __enter__(self) -> Theatre:
@@ -53,6 +54,7 @@ class Theatre:
         self.do(self.edge.stop())
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join(2)
+        self.pool.shutdown(wait=False)
         self._loop.close()
 
     def do(self, work: Coroutine[Any, Any, T]) -> T:
@@ -82,6 +84,7 @@ class Scene:
 
     def __init__(self, theatre: Theatre, adapter: Adapter, case: Case, *, patience: float = 60.0) -> None:
         self.patience = patience
+        self.parallel = "parallel" in adapter.capabilities()
         self._theatre, self._adapter = theatre, adapter
         self.run = Run(case=case)
         self._workspace: Workspace | None = None
@@ -168,13 +171,17 @@ class Scene:
         return outcome
 
     def together(self, calls: Sequence[Call]) -> list[Outcome]:
-        """All *calls* at once; an exchange belongs to the call of its user."""
-        before = len(self.exchanges())
-        with ThreadPoolExecutor(len(calls)) as pool:
-            outcomes = list(pool.map(self._adapter.call, calls))
-        new = self.exchanges()[before:]
+        """All *calls* at once, or one by one where the client cannot; an exchange belongs to the call of its key or user."""
+        if not self.parallel:
+            return [self._called(call) for call in calls]
+        before = {id(exchange) for exchange in self.exchanges()}
+        outcomes = list(self._theatre.pool.map(self._adapter.call, calls))
+        new = [exchange for exchange in self.exchanges() if id(exchange) not in before]
+        booked = {key: booking.exchanges for key, booking in self._booked}
         for outcome in outcomes:
-            outcome.exchanges = [exchange for exchange in new if exchange.user == outcome.call.args.get("user")]
+            call = outcome.call
+            mine = booked.get(call.place.api_key)
+            outcome.exchanges = [x for x in new if (x in mine if mine is not None else x.user == call.args.get("user"))]
         self.run.outcomes += outcomes
         return outcomes
 

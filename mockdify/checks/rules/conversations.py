@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from mockdify.checks.judge import is_generation, judge_run, truth_of
+from mockdify.checks.judge import is_generation, judge, judge_run, truth_of
 from mockdify.checks.model import Call, Case, Rule, Run, Stage, Violation
 from mockdify.checks.scenes import args_for, ask, deltas, end
 from mockdify.checks.transcript import Pause, stream
@@ -39,6 +39,8 @@ def _goes_on(mode: str) -> Case:
 
 def _same_conversation(run: Run) -> Iterator[Violation]:
     yield from judge_run(run)
+    if not all(outcome.conversation_id for outcome in run.outcomes):
+        return  # without an id nothing can be told: REPLY-IDS-001 says so
     ids = {truth_of(exchange, "chat").conversation_id for exchange in run.exchanges if is_generation(exchange)}
     if len(ids) > 1:
         yield Violation(verdict="corrupt", words=f"three turns of one conversation made {len(ids)} conversations")
@@ -106,7 +108,10 @@ def _unmixed(run: Run) -> Iterator[Violation]:
                 yield Violation(verdict="corrupt", words=f"{user} asked in conversation {told}, {sent or 'none'} was sent")
         if exchanges_of := [x for x in outcome.exchanges if is_generation(x) and x.user != user]:
             yield Violation(verdict="leaked", words=f"a call for {user} was sent as {exchanges_of[0].user}")
-    yield from judge_run(run)
+        if outcome.exchanges:
+            yield from judge(outcome)
+        elif outcome.ok:
+            yield Violation(verdict="leaked", words=f"a call for {user} was sent as somebody else's")
 
 
 def _deleted(mode: str) -> Case:
@@ -138,6 +143,8 @@ def _unknown(mode: str) -> Case:
 def _refused(run: Run) -> Iterator[Violation]:
     """The last call is an error, and no conversation was begun behind it."""
     last = run.last
+    if not last.call.args["conversation_id"]:
+        return  # the client gave none to go on with: REPLY-IDS-001 says so
     for exchange in filter(is_generation, last.exchanges):
         sent = (exchange.request.json or {}).get("conversation_id")
         if not sent and exchange.status == 200:
@@ -146,7 +153,7 @@ def _refused(run: Run) -> Iterator[Violation]:
     if last.ok:
         yield Violation(verdict="silent-loss", words=f"a conversation that is not there was answered: {last}")
         return
-    yield from judge_run(run)
+    yield from (violation for violation in judge_run(run) if violation.verdict != "wrong-error")
 
 
 # ---------------------------------------------------------------------- what is left behind

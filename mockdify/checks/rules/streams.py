@@ -7,11 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 from mockdify.checks.judge import is_generation, judge, judge_run, truth_of
-from mockdify.checks.model import Case, Outcome, Rule, Run, Stage, Violation
+from mockdify.checks.model import Call, Case, Outcome, Rule, Run, Stage, Violation
 from mockdify.checks.scenes import (
     ANSWER,
     PING_FRAME,
     agent,
+    args_for,
     ask,
     closing,
     deltas,
@@ -68,8 +69,9 @@ def _framing(mode: str, *kinds: str) -> Case:
         return strategies.sweeps(call, kinds=kinds)
 
     def play(stage: Stage, framings: list[Any]) -> None:
-        for framing in (replace(framings[0], cuts=None), *framings):
-            ask(stage, stage.play(framing.reply(), mode=call), mode)
+        every = (replace(framings[0], cuts=None), *framings)
+        places = [stage.play(framing.reply(), mode=call) for framing in every]
+        stage.together([Call(name=call, place=place, args=args_for(mode)) for place in places])
 
     return Case(mode=mode, play=play, examples=examples, check=_as_uncut, told=lambda framings: framings[-1].told(), simpler=_simpler)
 
@@ -158,7 +160,7 @@ def _fault(fault: str, **options: Any) -> tuple[Case, ...]:
     return tuple(struck(mode, fault, **options) for mode in _STREAMING)
 
 
-_NEW_EVENTS = b'data: {"event":"parallel_branch_started","data":{"id":"x"},"conversation_id":null,"answer":"not this"}\n\n'
+_NEW_EVENTS = b'data: {"event":"parallel_branch_started","data":{"id":"x"},"conversation_id":null}\n\n'
 _TTS = b'data: {"event":"tts_message","audio":"//uQxAAA","message_id":"x","created_at":1,"task_id":"x"}\n\n'
 
 RULES: tuple[Rule, ...] = (
@@ -265,12 +267,12 @@ RULES: tuple[Rule, ...] = (
         cases=(
             played(
                 "chat.streaming",
-                stream([PING_FRAME, started("chat"), *deltas(ANSWER), end(), finished({"answer": "x"}, "chat")]),
+                stream([started("chat"), *deltas(ANSWER), end(), finished({"answer": "x"}, "chat")]),
                 name="end first",
             ),
             played(
                 "chat.streaming",
-                stream([PING_FRAME, started("chat"), *deltas(ANSWER), finished({"answer": "x"}, "chat"), end()]),
+                stream([started("chat"), *deltas(ANSWER), finished({"answer": "x"}, "chat"), end()]),
                 name="graph first",
             ),
             played("chat.streaming", stream([*deltas(ANSWER), end(), end()]), name="twice"),
@@ -389,7 +391,7 @@ RULES: tuple[Rule, ...] = (
         fix="Drop EF BB BF before the first line.",
         check=judge_run,
         cases=(
-            *(played(mode, stream([b"\xef\xbb\xbf", *_frames(mode)])) for mode in _STREAMING),
+            *(played(mode, stream([b"\xef\xbb\xbf" + first, *rest])) for mode in _STREAMING for first, *rest in (_frames(mode),)),
             *_fault("bom"),
         ),
     ),
