@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import partial
+from collections.abc import Collection, Iterable
+from functools import lru_cache, partial
+from pathlib import Path
 
 from mockdify.apps import DEMO_KEYS, DEMO_MODES, App, demo_app
 from mockdify.config import AppConfig, Config, Settings
@@ -14,13 +15,15 @@ from mockdify.workspace import AppTemplate, Template
 __all__ = ["template_of"]
 
 
-def template_of(config: Config, settings: Settings, *, demo: bool | None = None) -> Template:
+def template_of(config: Config, settings: Settings, *, demo: Collection[str] | None = None) -> Template:
     """What a fresh workspace is made of.
 
     Args:
-        demo: whether the five demo apps are there; None: when the configuration names no app.
+        demo: the demo apps that are there; None: all of them when the configuration names no app.
     """
-    apps = [_demo(name) for name in DEMO_MODES] if (not config.apps if demo is None else demo) else []
+    if demo is None:
+        demo = () if config.apps else DEMO_MODES
+    apps = [_demo(name) for name in demo]
     apps += [_configured(said) for said in config.apps]
     _check_keys(apps)
     return Template(
@@ -46,9 +49,9 @@ def _demo(name: str) -> AppTemplate:
 
 
 def _configured(said: AppConfig) -> AppTemplate:
-    from mockdify.apps import default_key, load_app  # noqa: PLC0415 - brings yaml
+    from mockdify.apps import default_key  # noqa: PLC0415 - brings yaml
 
-    app = load_app(said.dsl)  # at once: mistakes are told before the server starts
+    app = _loaded(said.dsl)  # at once: mistakes are told before the server starts
 
     def load() -> App:
         return app
@@ -60,7 +63,24 @@ def _configured(said: AppConfig) -> AppTemplate:
         keys=dict(said.keys) or {"default": default_key(said.name)},
         api_enabled=said.api_enabled,
         published=said.published,
+        profile=None if said.profile is None else profile_named(said.profile),
     )
+
+
+def _loaded(dsl: Path) -> App:
+    """The app in a file; read again only when the file was changed, since each test may ask for it."""
+    try:
+        made = dsl.stat()
+    except OSError:
+        return _kept_app(dsl, 0, -1)  # which says what is wrong
+    return _kept_app(dsl, made.st_mtime_ns, made.st_size)
+
+
+@lru_cache(maxsize=512)
+def _kept_app(dsl: Path, changed: int, size: int) -> App:  # noqa: ARG001 - the state of the file
+    from mockdify.apps import load_app  # noqa: PLC0415 - brings yaml
+
+    return load_app(dsl)
 
 
 def _check_keys(apps: Iterable[AppTemplate]) -> None:

@@ -5,14 +5,16 @@ from __future__ import annotations
 import functools
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mockdify import __version__
 from mockdify.errors import MockdifyError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 __all__ = ["main"]
 
@@ -20,17 +22,38 @@ _CONTEXT = {"help_option_names": ["-h", "--help"], "max_content_width": 120}
 
 
 class _Group(click.Group):
-    """Commands in the order they are written; a user's mistake is one line on stderr and exit code 2."""
+    """Commands in the order they are written; a user's mistake is told on stderr in one message, with exit code 2."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's
         return list(self.commands)
 
+    def resolve_command(self, ctx: click.Context, args: list[str]) -> Any:
+        if args and not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
+            from mockdify.shapes import nearest  # noqa: PLC0415 - only for a mistake
+
+            msg = f"there is no command {args[0]!r}{nearest(args[0], self.commands)}"
+            raise click.UsageError(msg, ctx)
+        return super().resolve_command(ctx, args)
+
     def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command and exit with its code."""
+        kwargs["standalone_mode"] = False
         try:
-            return super().main(*args, **kwargs)
+            code = super().main(*args, **kwargs)
+        except click.Abort:
+            sys.exit(128 + 2)  # as a shell says that SIGINT ended it
+        except click.ClickException as mistake:
+            if type(mistake).__name__ == "NoArgsIsHelpError":  # since click 8.2: it shows the help
+                mistake.show()
+            else:
+                context = getattr(mistake, "ctx", None)
+                help_line = f"; see `{context.command_path} --help`" if context else ""
+                click.echo(f"mockdify: {mistake.format_message().rstrip('.')}{help_line}", err=True)
+            sys.exit(mistake.exit_code)
         except MockdifyError as mistake:
             click.echo(f"mockdify: {mistake}", err=True)
             sys.exit(2)
+        sys.exit(code if isinstance(code, int) else 0)
 
 
 @click.group(cls=_Group, context_settings=_CONTEXT)
@@ -43,7 +66,7 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `serve` and `exec` share."""
     options = [
         click.option("--host", help="Address to listen on. [default: 127.0.0.1]"),
-        click.option("--port", help="Port to listen on; 0 picks a free one. [default: 5001]"),
+        click.option("--port", help="Port to listen on; 0 picks a free one. [default: 5001; of exec: 0]"),
         click.option("--profile", help="Dify release to behave as: 1.16, 1.13 or guide. [default: 1.16]"),
         click.option("--seed", help="Seed of all ids, texts and chances. [default: 0]"),
         click.option("--pace", help="instant, realtime, 30ms or 2x. [default: instant]"),
@@ -51,7 +74,7 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--clock", help="real, frozen, or a time such as 2026-01-01T00:00:00Z. [default: real]"),
         click.option("--config", type=click.Path(path_type=Path), help="mockdify.toml or a pyproject.toml."),
         click.option("--coalesce", is_flag=True, default=None, help="Write unpaced streams in few pieces."),
-        click.option("--strict-http", is_flag=True, default=None, help="Keep-alive and connections as Dify's own server."),
+        click.option("--strict-http", is_flag=True, default=None, help="Keep-alive and connections as Dify's server."),
         click.option("--quiet", is_flag=True, default=None, help="No line per request."),
     ]
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
@@ -79,3 +102,77 @@ def serve(apps: tuple[Path, ...], config: Path | None, as_json: bool, **flags: A
     from mockdify.serving import run_server  # noqa: PLC0415 - aiohttp is imported after mistakes were told
 
     run_server(template, settings, as_json=as_json)
+
+
+class _Exec(click.Command):
+    """Options and apps stand before `--`, the command behind it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        mine, dashes, command = _split(args)
+        ctx.meta["mockdify.command"] = command
+        rest = super().parse_args(ctx, mine)
+        if not command and not ctx.resilient_parsing:
+            hint = "write it behind --" if dashes else "write -- before it"
+            raise click.UsageError(f"which command? {hint}: mockdify exec -- npm test", ctx)
+        return rest
+
+
+def _split(args: list[str]) -> tuple[list[str], bool, list[str]]:
+    if "--" not in args:
+        return args, False, []
+    at = args.index("--")
+    return args[:at], True, args[at + 1 :]
+
+
+@main.command(name="exec", cls=_Exec, short_help="Run a command with a mock Dify beside it.")
+@click.argument("apps", nargs=-1, type=click.Path(path_type=Path), metavar="[APP]... -- COMMAND...")
+@serve_options
+@click.pass_context
+def execute(ctx: click.Context, /, apps: tuple[Path, ...], config: Path | None, **flags: Any) -> None:
+    """Run COMMAND with a mock Dify beside it, on a free port unless --port is given.
+
+    The command finds DIFY_BASE_URL, DIFY_API_KEY and DIFY_<APP>_KEY in its environment. Afterwards stderr says what its
+    client did wrong; the exit code is the command's.
+    """
+    # A port in the file is that of `mockdify serve`, which may run beside this.
+    flags["port"] = flags["port"] or os.environ.get("MOCKDIFY_PORT") or "0"
+    template, settings = prepare(apps, config, flags)
+    from mockdify.executing import run_command  # noqa: PLC0415 - aiohttp is imported after mistakes were told
+
+    ctx.exit(run_command(template, settings, ctx.meta["mockdify.command"]))
+
+
+@main.command()
+@click.argument("path", type=click.Path(path_type=Path), default="mockdify.toml")
+def init(path: Path) -> None:
+    """Write a commented mockdify.toml."""
+    from mockdify.config import write_starter  # noqa: PLC0415
+
+    click.echo(f"wrote {write_starter(path)}; `mockdify serve` uses it from now on")
+
+
+_AS_JSON = click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
+
+
+@main.command()
+@_AS_JSON
+def faults(as_json: bool) -> None:
+    """List the faults that can be injected."""
+    from mockdify import listing  # noqa: PLC0415
+
+    listing.show(listing.fault_rows(), as_json=as_json)
+
+
+@main.command()
+@click.argument("releases", nargs=-1, metavar="[A B]")
+@_AS_JSON
+def profiles(releases: tuple[str, ...], as_json: bool) -> None:
+    """List the Dify releases that can be served, or what differs between two of them."""
+    from mockdify import listing  # noqa: PLC0415
+    from mockdify.profiles import profile_named  # noqa: PLC0415
+
+    if len(releases) not in (0, 2):
+        msg = f"name two releases to compare, or none for the list; got {len(releases)}"
+        raise click.UsageError(msg)
+    rows = listing.differing_rows(*map(profile_named, releases)) if releases else listing.profile_rows()
+    listing.show(rows, as_json=as_json)

@@ -40,6 +40,11 @@ class Clock:
         """Move a frozen clock forward to *until*; it never goes back."""
         self._base = max(self._base, until)
 
+    @property
+    def speed(self) -> float:
+        """How many times as fast as real time this clock goes."""
+        return self._speed
+
     def set_speed(self, speed: float) -> None:
         """From now on let time pass *speed* times as fast as real time."""
         self._rebase(self.now())

@@ -20,7 +20,7 @@ from mockdify import shapes
 from mockdify.errors import MockdifyError
 from mockdify.model import FAILURES
 from mockdify.script import VARIABLES, NodeScript, Round, Rule, Script, When
-from mockdify.settings import SETTINGS, Settings, merge
+from mockdify.settings import PROFILES, SETTINGS, Settings, merge
 from mockdify.shapes import Field, Problems, table
 
 if TYPE_CHECKING:
@@ -35,9 +35,11 @@ __all__ = [
     "Settings",
     "Source",
     "discover",
+    "fault_from",
     "load",
     "locate",
     "merge",
+    "node_from",
     "rule_from",
     "with_apps",
     "write_starter",
@@ -174,6 +176,22 @@ def rule_from(data: Any, *, label: str = "answer") -> Rule:
     return replace(rule, label=label)
 
 
+def node_from(data: Any, *, label: str = "node") -> NodeScript:
+    """What *data* says with the keys of `[[apps.nodes]]`; messages call it *label*."""
+    problems = Problems()
+    node: NodeScript = _NODE(data, (label,), problems)
+    problems.tell()
+    return node
+
+
+def fault_from(data: Any, *, label: str = "fault") -> dict[str, Any]:
+    """*data* as `[[faults]]` takes it; names and options of faults are for the catalogue to check."""
+    problems = Problems()
+    fault: dict[str, Any] = _FAULT(data, (label,), problems)
+    problems.tell()
+    return fault
+
+
 def _build_node(found: dict[str, Any], path: KeyPath, problems: Problems) -> NodeScript:
     if "outputs" in found and "fails" in found:
         problems.add((*path, "outputs"), "a node gives 'outputs' or 'fails', not both", at_key=True)
@@ -214,6 +232,8 @@ class AppConfig:
     nodes: tuple[NodeScript, ...] = ()
     api_enabled: bool = True
     published: bool = True
+    profile: str | None = None
+    """The release that this app behaves as; None for that of the whole server."""
 
 
 def _key(value: Any, path: KeyPath, problems: Problems) -> str:
@@ -253,6 +273,7 @@ _APP_FIELDS = {
     "nodes": Field(shapes.list_of(_NODE, what="a list of tables")),
     "api_enabled": Field(shapes.flag),
     "published": Field(shapes.flag),
+    "profile": Field(shapes.one_of(PROFILES, "profile")),
 }
 _APP = table(_APP_FIELDS, _build_app)
 

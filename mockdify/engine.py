@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import random
 from collections.abc import Callable, Iterable
+from itertools import count
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -21,6 +22,7 @@ from mockdify.endpoints.knowledge import not_served
 from mockdify.errors import (
     BAD_JSON,
     NO_METHOD,
+    NO_PATH,
     NO_USER,
     NOT_JSON,
     NUL_IN_TEXT,
@@ -30,11 +32,13 @@ from mockdify.errors import (
     forbidden,
     unauthorized,
 )
+from mockdify.exposure import exposed_key
 from mockdify.faults import FaultContext, Spec, parse_spec, split_key
 from mockdify.faults.http import error_reply
 from mockdify.faults.plan import Asked, FaultPlan
 from mockdify.http import Request
 from mockdify.multipart import parse_multipart
+from mockdify.projection import asked_of
 from mockdify.routing import Match, Router
 from mockdify.sse import encode
 from mockdify.steps import Abort, Body, Emit, Head, Reply
@@ -95,6 +99,18 @@ class Engine:
         self.learn_keys(workspace)
         return workspace
 
+    def further(self, template: Template | None = None) -> Workspace:
+        """One more workspace (w1, w2, …) beside the default one; its keys end in its name."""
+        template = template or self.default.template
+        tokens = [template.dataset_key, *(token for app in template.apps for token in app.keys.values())]
+        free = (
+            name
+            for name in map("w{}".format, count(1))
+            if name not in self.workspaces and not any(f"{token}-{name}" in self._keys for token in tokens)
+        )
+        name = next(free)
+        return self.create(name, template, key_suffix=f"-{name}")
+
     def learn_keys(self, workspace: Workspace) -> None:
         """Make every key of *workspace* lead to it."""
         self._keys[workspace.dataset_key] = (workspace, None)
@@ -109,10 +125,10 @@ class Engine:
             del self.workspaces[workspace.id]
         workspace.open_replies.set()
 
-    def reset(self, workspace: Workspace, template: Template | None = None, *, key_suffix: str = "") -> Workspace:
+    def reset(self, workspace: Workspace, template: Template | None = None) -> Workspace:
         """A fresh world in the place of *workspace*; what still runs in the old one is cut off and heard no more."""
         self.forget(workspace)
-        fresh = self.create(workspace.id, template or workspace.template, key_suffix=key_suffix)
+        fresh = self.create(workspace.id, template or workspace.template, key_suffix=workspace.key_suffix)
         if workspace is self.default:
             self.default = fresh
         return fresh
@@ -131,9 +147,14 @@ class Engine:
         if error is None and known is None:
             error = _BAD_TOKEN
         exchange = workspace.journal.open(request)
+        profile = workspace.profile
         if installed is not None:
             exchange.app = installed.name
-        profile = (installed.profile if installed else None) or workspace.profile
+            profile = installed.profile or profile
+            warning = exposed_key(request)
+            if warning is not None:
+                exchange.warnings.append(warning)
+        exchange.profile = profile
         reply = self._routed(workspace, installed, exchange, request, token, suffix, error)
         guarded = _guarded(request, profile, workspace, exchange, reply)
         return Handling(workspace, exchange, _sent(guarded, exchange, workspace.clock.now))
@@ -152,7 +173,7 @@ class Engine:
         profile = (installed.profile if installed else None) or workspace.profile
         match = self.router.find(path)
         if match is None:
-            yield from self._elsewhere(workspace, request)
+            yield from self._elsewhere(workspace, profile, request)
             return
         method = "GET" if request.method == "HEAD" else request.method
         endpoint = match.by_method.get(method)
@@ -160,7 +181,7 @@ class Engine:
             yield from _options(profile, match, request)
             return
         if endpoint is not None and endpoint.needs and not getattr(profile, endpoint.needs):
-            yield from _html_404(profile, request)
+            yield from self._no_page(workspace, profile, request)
             return
         if endpoint is None:
             context = FaultContext(request, profile, workspace.clock.now)
@@ -187,10 +208,9 @@ class Engine:
                 reply = spec.make().apply(context, reply)
         yield from reply
 
-    def _elsewhere(self, workspace: Workspace, request: Request) -> Reply:
+    def _elsewhere(self, workspace: Workspace, profile: Profile, request: Request) -> Reply:
         """Paths that are no endpoint: redirects, signed downloads, the control API, Dify's HTML 404."""
         path = request.path
-        profile = workspace.profile
         if path.startswith("/_mockdify") and self.control is not None:
             yield from self.control(self, request)
             return
@@ -207,7 +227,13 @@ class Engine:
             yield Head(308, (*headers, ("Location", location)), len(page))
             yield Body(page)
             return
-        yield from _html_404(profile, request)
+        yield from self._no_page(workspace, profile, request)
+
+    def _no_page(self, workspace: Workspace, profile: Profile, request: Request) -> Reply:
+        """What there is at an unknown path."""
+        if profile.html_404:
+            return _html_404(profile, request)
+        return error_reply(FaultContext(request, profile, workspace.clock.now), NO_PATH)
 
 
 # ---------------------------------------------------------------------- the key
@@ -232,7 +258,7 @@ def _honest(ctx: Context, endpoint: Endpoint) -> Reply:
         assert endpoint.wrong_mode is not None
         raise endpoint.wrong_mode
     if endpoint.schema is not None:
-        asked = ctx.request.query if endpoint.method == "GET" else ctx.raw
+        asked = ctx.request.query if endpoint.method == "GET" else asked_of(ctx.profile, ctx.raw)
         ctx.payload = endpoint.schema.take(asked)
     yield from endpoint.handler(ctx)
 
@@ -241,7 +267,7 @@ def _read_user(ctx: Context, endpoint: Endpoint) -> None:
     """Decode the body where one is demanded and make the end user known, as early as Dify does."""
     source = endpoint.user
     if endpoint.json or source in ("json", "json?"):
-        ctx.raw = _json_object(ctx.request)
+        ctx.raw = _json_object(ctx.request, any_type=ctx.profile.any_content_type)
     if source == "none":
         ctx.person = ctx.workspace.store.user(ctx.installed.name, ANYBODY, ctx.now())
         return
@@ -264,10 +290,10 @@ def _read_user(ctx: Context, endpoint: Endpoint) -> None:
     ctx.person = ctx.workspace.store.user(ctx.installed.name, ctx.user, ctx.now())
 
 
-def _json_object(request: Request) -> dict[str, Any]:
+def _json_object(request: Request, *, any_type: bool) -> dict[str, Any]:
     """The body as a JSON object, or Dify's 415, 400 or 500."""
     kind = (request.header("content-type") or "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not (kind.startswith("application/") and kind.endswith("+json")):
+    if kind != "application/json" and not any_type and not (kind.startswith("application/") and kind.endswith("+json")):
         raise NOT_JSON
     try:
         found = orjson.loads(request.body)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mockdify.http import Request
+    from mockdify.profiles import Profile
 
 __all__ = ["Ended", "Exchange", "Journal"]
 
@@ -68,12 +69,28 @@ class RequestView:
 class Exchange:
     """One request with everything sent back."""
 
-    __slots__ = ("_marks", "_request", "_sent", "answer", "app", "ended", "fault", "headers", "id", "started", "status", "user", "warnings")
+    __slots__ = (
+        "_marks",
+        "_request",
+        "_sent",
+        "answer",
+        "app",
+        "ended",
+        "fault",
+        "headers",
+        "id",
+        "profile",
+        "started",
+        "status",
+        "user",
+        "warnings",
+    )
 
     def __init__(self, number: int, request: Request, started: float) -> None:
         self.id = number
         self._request = request
         self.started = started
+        self.profile: Profile | None = None
         self.app: str | None = None
         self.user: str | None = None
         self.status = 0
@@ -174,20 +191,21 @@ class Exchange:
 
     @property
     def text(self) -> str:
-        """The answer's text: deltas joined for a stream, `answer` for a blocking reply, else empty."""
+        """The answer's text: a stream's chunks put together, a blocking reply's `answer`, else empty."""
         if self.is_stream:
             said = ""
+            whole = self.profile is not None and self.profile.chunks == "cumulative"
             for event in self.events:
                 name = event.get("event")
-                if name in ("message", "agent_message"):
-                    said += event.get("answer") or ""
-                elif name == "message_replace":
+                if name == "message_replace" or (whole and name == "message"):
                     said = event.get("answer") or ""
+                elif name in ("message", "agent_message"):
+                    said += event.get("answer") or ""
                 elif name == "text_chunk":
                     said += (event.get("data") or {}).get("text") or ""
             return said
-        answer = self.json
-        return answer.get("answer", "") if isinstance(answer, dict) else ""
+        answer, key = self.json, self.profile.answer_key if self.profile else "answer"
+        return answer.get(key, "") if isinstance(answer, dict) else ""
 
     def __repr__(self) -> str:
         return f"<Exchange {self.id} {self.method} {self.path} {self.status} {self.ended}>"
@@ -196,6 +214,7 @@ class Exchange:
         """The exchange as JSON: what `GET /_mockdify/journal` lists."""
         return {
             "id": self.id,
+            "profile": self.profile.name if self.profile else None,
             "app": self.app,
             "user": self.user,
             "method": self.method,

@@ -6,7 +6,8 @@ default value. A handler asks the profile for the value; it never compares versi
 
 from __future__ import annotations
 
-from dataclasses import MISSING, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, field, fields, replace
 from typing import Any, Literal
 
 from mockdify.errors import MockdifyError
@@ -15,7 +16,7 @@ __all__ = ["PROFILES", "Profile", "differences", "profile_named"]
 
 
 def _row(default: Any, words: str, *, since: str = "1.16.1") -> Any:
-    return field(default=default, metadata={"words": words, "since": since})
+    return field(default=default, hash=False, metadata={"words": words, "since": since})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +24,8 @@ class Profile:
     """One release. The defaults are Dify 1.16.1."""
 
     name: str
+    title: str = ""
+    """What is served, when it is no release of Dify."""
     version: str = _row("1.16.1", "`X-Version`")
     env: str = "PRODUCTION"
 
@@ -47,7 +50,13 @@ class Profile:
     early_conversation_check: bool = _row(
         True, "a streaming chatflow checks the conversation before the stream (404)", since="1.16.0"
     )
-    bad_stream: Literal["synthetic", "silence"] = _row(
+    blocking_rate_limit: tuple[str, int] = _row(
+        ("completion_request_error", 400), "code and status of a model's rate limit in a blocking answer"
+    )
+    concurrency_error: tuple[str, int] = _row(
+        ("invalid_param", 400), "code and status beyond the requests that an app takes at once", since="0.14.2"
+    )
+    bad_stream: Literal["synthetic", "silence", "refused"] = _row(
         "synthetic", "what follows the ping of a bad streaming chatflow or workflow request", since="1.15.0"
     )
     stop_error: str = _row("Aborted: User requested stop", "the error of a stopped run")
@@ -75,6 +84,66 @@ class Profile:
     lean_word_avoidance: bool = _row(True, "/parameters of workflow apps shows `sensitive_word_avoidance` as enabled or not")
     run_events: bool = _row(True, "GET /workflow/{run}/events and /form/human_input exist", since="1.14.0")
 
+    # what chat, chatflow and completion apps show of an answer: see `projection`
+    answer_key: str = _row("answer", "the key of a blocking answer's text")
+    answer_fields: tuple[str, ...] | None = _row(None, "the fields of a blocking answer; none named: all")
+    event_fields: Mapping[str, tuple[str, ...]] | None = _row(
+        None, "the events of a stream and their fields; none named: all, and pings"
+    )
+    chunks: Literal["delta", "cumulative"] = _row("delta", "what a `message` event carries: a piece, or all so far")
+    usage_fields: tuple[str, ...] | None = _row(None, "the fields of `usage`; none named: all")
+    price_unit: str | None = _row(None, "the words in `*_price_unit`, whose multiplier is 1; none: a decimal multiplier")
+
+    # what a request may look like
+    frozen_inputs: bool = _row(False, "a conversation keeps its first `inputs`; later ones are ignored, none is needed")
+    loose_inputs: bool = _row(False, "a required text takes one that came under a name which the form does not know")
+    chat_variables: bool = _row(False, "`variables` in a chat request sets the conversation's variables")
+    any_content_type: bool = _row(False, "a JSON body is read whatever its Content-Type says")
+
+    # unknown paths
+    path_suggestions: bool = _row(True, "404s of handlers suggest similar paths")
+    html_404: bool = _row(True, "an unknown path is answered with a page instead of JSON")
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether answers and streams show less, or other things, than Dify's own."""
+        return self.event_fields is not None
+
+    @property
+    def serves(self) -> str:
+        """What is served, for people."""
+        return self.title or f"Dify {self.version}"
+
+
+_GUIDE = Profile(
+    name="guide",
+    title="what an integration guide of March 2026 documents (no release of Dify does this)",
+    answer_key="result",
+    answer_fields=("result", "conversation_id", "message_id", "created_at", "metadata"),
+    # The guide shows no conversation_id in events; without it no streamed conversation could go on.
+    event_fields={
+        "message": ("event", "task_id", "id", "answer", "conversation_id"),
+        "message_end": ("event", "task_id", "id", "metadata", "conversation_id"),
+        "error": ("event", "task_id", "message_id", "conversation_id", "code", "status", "message"),
+    },
+    chunks="cumulative",
+    usage_fields=(
+        *(f"prompt_{rest}" for rest in ("tokens", "unit_price", "price_unit", "price")),
+        *(f"completion_{rest}" for rest in ("tokens", "unit_price", "price_unit", "price")),
+        *("total_tokens", "total_price", "currency", "latency"),
+    ),
+    price_unit="1K tokens",
+    frozen_inputs=True,
+    loose_inputs=True,
+    chat_variables=True,
+    any_content_type=True,
+    concurrency_error=("too_many_requests", 429),
+    blocking_rate_limit=("too_many_requests", 429),
+    streamed_rate_limit=("too_many_requests", 429),
+    bad_stream="refused",
+    path_suggestions=False,
+    html_404=False,
+)
 
 PROFILES: dict[str, Profile] = {
     "1.16": Profile(name="1.16"),
@@ -113,6 +182,8 @@ PROFILES: dict[str, Profile] = {
         lean_word_avoidance=False,
         run_events=False,
     ),
+    "guide": _GUIDE,
+    "guide-delta": replace(_GUIDE, name="guide-delta", chunks="delta"),
 }
 
 

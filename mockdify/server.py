@@ -9,16 +9,20 @@ import logging
 import socket
 import struct
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http_writer import HttpVersion11
 
 from mockdify.clock import Clock
 from mockdify.engine import BODY_LIMIT, Engine, Handling
+from mockdify.errors import MockdifyError
 from mockdify.http import Request
 from mockdify.steps import Abort, Body, Head, Reply, Signal, Wait
 from mockdify.wire import REASONS
+
+if TYPE_CHECKING:
+    from mockdify.workspace import Workspace
 
 __all__ = ["Edge"]
 
@@ -31,6 +35,8 @@ _FIRST_GAP = 0.001
 _COALESCE_LIMIT = 64 * 1024
 _WAKES_PER_TURN = 64
 _SLACK = 0.0005
+_TURNS_TO_LEAVE = 8
+"""Turns of the loop from a client's FIN to the end of its exchange: read, close, connection lost, cancel, and some."""
 
 
 class Wheel:
@@ -116,6 +122,11 @@ class Waiter:
                 self._future = self._wheel.at(loop.time() + left)
             await self._future
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether the reply waits for its time, rather than being on its way out."""
+        return self._future is not None and not self._future.done()
+
     def close(self) -> None:
         """Stop listening."""
         for signal in self._signals:
@@ -150,6 +161,7 @@ class Edge:
         self._runner: web.ServerRunner | None = None
         self._wheel: Wheel | None = None
         self._background: set[asyncio.Task[None]] = set()
+        self._open: dict[Waiter, Workspace] = {}
         self._stopping = Signal()
         self.host = ""
         self.port = 0
@@ -168,8 +180,13 @@ class Edge:
         )
         self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
-        await site.start()
+        try:
+            await web.TCPSite(self._runner, host, port).start()
+        except (OSError, OverflowError) as error:
+            await self._runner.cleanup()
+            why = getattr(error, "strerror", None) or error
+            msg = f"cannot listen on {host}:{port}: {why}; choose another port, or 0 for a free one"
+            raise MockdifyError(msg) from None
         self.host, self.port = self._runner.addresses[0][:2]
 
     async def stop(self) -> None:
@@ -190,6 +207,23 @@ class Edge:
         """The base URL that clients are given, without a slash at the end."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/v1"
+
+    async def settle(self, workspace: Workspace, limit: float = 2.0) -> None:
+        """Let the replies of *workspace* that are on their way out come to their end, at most *limit* seconds.
+
+        Replies that wait for their time are left alone. A few turns of the loop pass in any case, so that a client
+        that has just left is seen to have left.
+        """
+        for _ in range(_TURNS_TO_LEAVE):
+            if workspace not in self._open.values():
+                return
+            await asyncio.sleep(0)
+        give_up = asyncio.get_running_loop().time() + limit
+        while self._is_sending(workspace) and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110 - rare, short
+            await asyncio.sleep(0.001)
+
+    def _is_sending(self, workspace: Workspace) -> bool:
+        return any(one is workspace and not waiter.is_waiting for waiter, one in self._open.items())
 
     # ------------------------------------------------------------------ one request
     async def _serve(self, incoming: web.BaseRequest) -> web.StreamResponse:
@@ -223,6 +257,7 @@ class Edge:
         steps = handling.steps
         assert self._wheel is not None
         waiter = Waiter(self._wheel, handling.workspace.clock, handling.workspace.open_replies)
+        self._open[waiter] = handling.workspace
         head: Head | None = None
         try:
             for step in steps:
@@ -245,6 +280,7 @@ class Edge:
                 steps = iter(())
             raise
         finally:
+            del self._open[waiter]
             waiter.close()
             _close(steps)
 

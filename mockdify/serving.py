@@ -12,27 +12,25 @@ import time
 from typing import TYPE_CHECKING, Any, TextIO
 
 from mockdify.engine import Engine, Handling
-from mockdify.errors import MockdifyError
-from mockdify.masking import mask_text
+from mockdify.reports import exchange_line
 from mockdify.server import Edge
 
 if TYPE_CHECKING:
     from mockdify.config import Settings
     from mockdify.workspace import Template
 
-__all__ = ["banner", "ready_line", "request_line", "run_server"]
+__all__ = ["banner", "fast_loop", "ready_line", "request_line", "run_server"]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def run_server(template: Template, settings: Settings, *, as_json: bool) -> None:
     """Serve until SIGINT or SIGTERM; open streams do not hold the stop."""
-    loop_factory = _fast_loop()
-    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=loop_factory) as runner:
+    with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=fast_loop()) as runner:
         runner.run(_serve(template, settings, as_json=as_json))
 
 
-def _fast_loop() -> Any:
+def fast_loop() -> Any:
     """uvloop's loop where the extra `fast` is installed, else asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415 - optional
@@ -55,11 +53,7 @@ async def _serve(template: Template, settings: Settings, *, as_json: bool) -> No
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, stopped.set)
-    try:
-        await edge.start(settings.host, settings.port)
-    except OSError as error:
-        msg = f"cannot listen on {settings.host}:{settings.port}: {error.strerror or error}; choose another --port, or 0 for a free one"
-        raise MockdifyError(msg) from None
+    await edge.start(settings.host, settings.port)
     # What start-up made lives as long as the server, and most of what a request makes lives in the store: looking at
     # it again and again costs a tenth of an answer.
     gc.collect()
@@ -92,7 +86,7 @@ def banner(edge: Edge, settings: Settings, out: TextIO) -> None:
     """What a person sees: the address, a key per app, the faults, one line to paste."""
     workspace = edge.engine.default
     width = max(map(len, workspace.keys), default=0)
-    print(f"mockdify serves Dify {workspace.profile.version} at {edge.url}", file=out)
+    print(f"mockdify serves {workspace.profile.serves} at {edge.url}", file=out)
     for name, token in workspace.keys.items():
         mode = workspace.apps[name].mode if name in workspace.apps else "knowledge"
         print(f"  {name:<{width}}  {token}  ({mode})", file=out)
@@ -113,11 +107,4 @@ def banner(edge: Edge, settings: Settings, out: TextIO) -> None:
 
 def request_line(handling: Handling) -> str:
     """One line a request: method, path, app, user, status, ms, fault. Keys stand masked."""
-    exchange = handling.exchange
-    words = [exchange.method, exchange.path, exchange.app or "-", exchange.user or "-", str(exchange.status or "-")]
-    line = f"{' '.join(words)} {exchange.ms:.1f}ms"
-    if exchange.fault:
-        line += f" fault={exchange.fault}"
-    if exchange.ended not in ("complete", "open"):
-        line += f" ({exchange.ended})"
-    return mask_text("\n  ".join([line, *(f"! {warning}" for warning in exchange.warnings)]))
+    return exchange_line(handling.exchange)

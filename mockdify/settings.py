@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["FROZEN_START", "PROFILES", "SETTINGS", "Clock", "Setting", "Settings", "merge"]
 
-PROFILES = ("1.16", "1.13", "guide")
+PROFILES = ("1.16", "1.13", "guide", "guide-delta")
 FROZEN_START = datetime(2026, 1, 1, tzinfo=UTC).timestamp()
 """Where a frozen clock stands unless a time is given: fixed, so that two runs are alike."""
 
@@ -145,16 +145,20 @@ SETTINGS: Mapping[str, Setting] = {
 }
 
 
-def merge(flags: Mapping[str, Any], environ: Mapping[str, str], given: Mapping[str, Any]) -> Settings:
+def merge(
+    flags: Mapping[str, Any], environ: Mapping[str, str], given: Mapping[str, Any], *, keywords: bool = False
+) -> Settings:
     """The settings to use: a flag before `MOCKDIFY_*` in *environ* before the file before what is built in.
 
     *flags* are named like the settings, None where one was not given; *given* is what the file has (`Config.given`).
+    With *keywords* the flags were written as arguments in Python, and a mistake names them like that.
     """
     problems = Problems()
     chosen = dict(given)
     for name, setting in SETTINGS.items():
         variable = f"MOCKDIFY_{name.upper()}"
-        sources = ((environ.get(variable) or None, variable), (flags.get(name), f"--{name.replace('_', '-')}"))
+        flag = name if keywords else f"--{name.replace('_', '-')}"
+        sources = ((environ.get(variable) or None, variable), (flags.get(name), flag))
         for value, source in sources:
             if value is not None:
                 parsed = setting.from_text(value) if isinstance(value, str) else value

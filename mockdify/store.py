@@ -254,6 +254,8 @@ class AppPartition:
     annotations: dict[str, Annotation] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     annotation_reply_on: bool = False
+    webapp: dict[str, str] = field(default_factory=dict)
+    """Conversations of the WebApp, with their users: kept apart, since no endpoint of the API may find one."""
 
 
 class Store:

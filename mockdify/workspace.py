@@ -130,6 +130,7 @@ class Workspace:
 
     def __init__(self, id: str, template: Template, time: Callable[[], float], *, key_suffix: str = "") -> None:  # noqa: A002
         self.id = id
+        self.key_suffix = key_suffix
         self.template = template
         self.profile = template.profile
         self.clock = Clock(time, start=template.clock_start, frozen=template.clock_frozen)
@@ -169,6 +170,13 @@ class Workspace:
         """The first key of each app, and the knowledge key under `dataset`."""
         found = {name: app.keys[0].token for name, app in self.apps.items() if app.keys}
         return {**found, "dataset": self.dataset_key}
+
+    def webapp_conversation(self, app: str, user: str) -> str:
+        """The id of a new conversation that *user* began in the WebApp of *app*: the API must not see it."""
+        partition = self.store.app(app)
+        made = fixed_id(self.template.seed, self.id, app, user, "webapp", len(partition.webapp))
+        partition.webapp[made] = user
+        return made
 
     def new_task(self, app: str, user: str, ids: Ids, *, graph: bool) -> Task:
         """A task that a stop call can find until `end_task`."""

@@ -6,6 +6,7 @@ from mockdify.endpoints import annotations, apps, audio, chat, completion, conve
 from mockdify.endpoints.knowledge import ROUTES
 from mockdify.endpoints.stop import stop
 from mockdify.errors import APP_UNAVAILABLE, NOT_CHAT_APP, NOT_WORKFLOW_APP
+from mockdify.projection import projected
 from mockdify.steps import Reply
 
 __all__ = ["ENDPOINTS"]
@@ -36,9 +37,16 @@ def _row(method: str, rule: str, handler: object, **said: object) -> Endpoint:
 
 ENDPOINTS: tuple[Endpoint, ...] = (
     # generating
-    _row("POST", "/chat-messages", chat.send, user="json", schema=payloads.CHAT, **_CHAT),
+    _row("POST", "/chat-messages", projected(chat.send), user="json", schema=payloads.CHAT, **_CHAT),
     _row("POST", "/chat-messages/<string:task_id>/stop", stop, user="json", **_CHAT),
-    _row("POST", "/completion-messages", completion.send, user="json", schema=payloads.COMPLETION, **_COMPLETION),
+    _row(
+        "POST",
+        "/completion-messages",
+        projected(completion.send),
+        user="json",
+        schema=payloads.COMPLETION,
+        **_COMPLETION,
+    ),
     _row("POST", "/completion-messages/<string:task_id>/stop", stop, user="json", **_COMPLETION),
     _row("POST", "/workflows/run", _graph("run"), user="json", schema=payloads.WORKFLOW_RUN, **_WORKFLOW),
     _row(

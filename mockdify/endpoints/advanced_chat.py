@@ -50,7 +50,7 @@ def send(ctx: Context) -> Reply:
     try:
         query = chat.take_query(payload["query"])
         files = take_files(ctx)
-        inputs = take_inputs(ctx)
+        inputs = take_inputs(ctx, conversation)
     except DifyError as error:
         yield from late(ctx, error, streamed=streamed)
         return

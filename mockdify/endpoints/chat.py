@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from mockdify.endpoints.conversations import take_variables
 from mockdify.endpoints.generating import (
     Turn,
     ask_model,
@@ -56,6 +57,8 @@ def _shown(value: Any) -> str:
 
 def send(ctx: Context) -> Reply:
     """One turn of a chat, in Dify's order of checks."""
+    if ctx.profile.chat_variables:
+        ctx.payload["variables"] = take_variables(ctx)
     if ctx.installed.mode == "advanced-chat":
         from mockdify.endpoints import advanced_chat  # noqa: PLC0415 - it imports this module, and brings graphs
 
@@ -73,7 +76,7 @@ def _send(ctx: Context) -> Reply:
     conversation = known_conversation(ctx, payload["conversation_id"])
     files = take_files(ctx)
     check_model(ctx)
-    inputs = take_inputs(ctx)
+    inputs = take_inputs(ctx, conversation)
     turn_number = len(conversation.messages) + 1 if conversation else 1
     choice = ask_model(ctx, query, inputs, turn_number)
     refuse_early(choice, ctx)
@@ -171,6 +174,9 @@ def open_turn(
     )
     conversation.messages.append(message)
     ctx.person.messages[message.id] = message
+    if said := ctx.payload.get("variables"):  # only where the profile takes them
+        conversation.variables |= said
+        conversation.variables_updated |= dict.fromkeys(said, now)
     return conversation, message
 
 

@@ -6,7 +6,9 @@ import json
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from mockdify.apps import ConversationVariable
 from mockdify.errors import INTERNAL, UNHANDLED, bad_request, invalid_param, not_found
+from mockdify.ids import fixed_id
 from mockdify.model import cut
 
 if TYPE_CHECKING:
@@ -16,7 +18,7 @@ if TYPE_CHECKING:
     from mockdify.steps import Reply
     from mockdify.store import Conversation
 
-__all__ = ["delete", "list_all", "list_variables", "rename", "update_variable"]
+__all__ = ["delete", "list_all", "list_variables", "rename", "take_variables", "update_variable"]
 
 NAME_LIMIT = 255
 
@@ -101,7 +103,7 @@ def list_variables(ctx: Context) -> Reply:
     asked = ctx.payload
     if asked["variable_name"] is not None:
         raise UNHANDLED  # on PostgreSQL the filter ends in a 500 (`convvars.by_name`, both releases)
-    shown = [variable_json(ctx, conversation, variable) for variable in ctx.installed.app.conversation_variables]
+    shown = [variable_json(ctx, conversation, variable) for variable in variables_of(ctx, conversation)]
     if asked["last_id"] is not None:
         ids = [one["id"] for one in shown]
         if asked["last_id"] not in ids:
@@ -109,6 +111,47 @@ def list_variables(ctx: Context) -> Reply:
         shown = shown[ids.index(asked["last_id"]) + 1 :]
     limit = asked["limit"]
     return ctx.json({"limit": limit, "has_more": len(shown) > limit, "data": shown[:limit]})
+
+
+def variables_of(ctx: Context, conversation: Conversation) -> list[ConversationVariable]:
+    """The app's variables, then what else was set in this conversation (profiles that take `variables`)."""
+    declared = ctx.installed.app.conversation_variables
+    known = {variable.name for variable in declared}
+    return [
+        *declared,
+        *(
+            ConversationVariable(
+                id=fixed_id(conversation.id, "variable", name), name=name, value_type=_KINDS.get(type(value), "string")
+            )
+            for name, value in conversation.variables.items()
+            if name not in known
+        ),
+    ]
+
+
+def check_type(variable: ConversationVariable, value: Any) -> None:
+    """Raise Dify's 400 for a value that is not of the variable's type."""
+    kinds = _TYPES.get(variable.value_type.partition("[")[0])
+    if kinds is None:
+        raise INTERNAL
+    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
+        met = _WORDS.get(type(value), type(value).__name__)
+        msg = f"Type mismatch: variable '{variable.name}' expects {variable.value_type}, but got {met} type"
+        raise bad_request(msg)
+
+
+def take_variables(ctx: Context) -> dict[str, Any]:
+    """The `variables` of a chat request; those that the app declares must have their type."""
+    said = ctx.raw.get("variables")
+    if said is None:
+        return {}
+    if not isinstance(said, dict):
+        msg = "variables must be an object"
+        raise invalid_param(msg)
+    for variable in ctx.installed.app.conversation_variables:
+        if variable.name in said:
+            check_type(variable, said[variable.name])
+    return said
 
 
 def variable_json(ctx: Context, conversation: Conversation, variable: Any) -> dict[str, Any]:
@@ -134,6 +177,7 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
 }
+_KINDS = {str: "string", bool: "boolean", int: "number", float: "number", dict: "object", list: "array[any]"}
 _WORDS = {str: "string", bool: "boolean", int: "integer", float: "float", dict: "object", list: "array[any]", type(None): "none"}
 
 
@@ -141,18 +185,12 @@ def update_variable(ctx: Context) -> Reply:
     """Set a variable's value; it must have the variable's type."""
     conversation = own(ctx)
     wanted = ctx.values["variable_id"].lower()
-    variable = next((one for one in ctx.installed.app.conversation_variables if one.id == wanted), None)
+    variable = next((one for one in variables_of(ctx, conversation) if one.id == wanted), None)
     if variable is None:
         msg = "Conversation Variable Not Exists."
         raise not_found(msg)
     value = ctx.payload["value"]
-    kinds = _TYPES.get(variable.value_type.partition("[")[0])
-    if kinds is None:
-        raise INTERNAL
-    if not isinstance(value, kinds) or (isinstance(value, bool) and bool not in kinds):
-        met = _WORDS.get(type(value), type(value).__name__)
-        msg = f"Type mismatch: variable '{variable.name}' expects {variable.value_type}, but got {met} type"
-        raise bad_request(msg)
+    check_type(variable, value)
     conversation.variables[variable.name] = value
     conversation.variables_updated[variable.name] = ctx.now()
     return ctx.json(variable_json(ctx, conversation, variable))

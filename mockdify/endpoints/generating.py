@@ -17,13 +17,14 @@ from mockdify.forms import InputFile, check_files, input_files, validate
 from mockdify.ids import fixed_id
 from mockdify.model import Generation, ModelFailure
 from mockdify.pacing import with_pings
+from mockdify.projection import stand_ins
 from mockdify.script import Ask, Choice
 from mockdify.steps import Emit, Leaving, Reply, Wait
 
 if TYPE_CHECKING:
     from mockdify.context import Context
     from mockdify.profiles import Profile
-    from mockdify.store import Upload
+    from mockdify.store import Conversation, Upload
     from mockdify.workspace import Task
 
 __all__ = ["Turn", "ask_model", "blocking", "failure_of", "final_usage", "generation_of", "metadata", "file_value", "streaming", "take_files", "take_inputs"]
@@ -71,12 +72,12 @@ _QUOTA = (
 def failure_of(profile: Profile, failure: ModelFailure, *, streamed: bool, req_id: str) -> DifyError:
     """What chat, completion and agent apps make of a model's failure, in HTTP and in an `error` event."""
     kind, said = failure.kind, failure.message
-    if kind == "rate-limit" and streamed:
-        code, status = profile.streamed_rate_limit
+    if kind == "rate-limit":
+        code, status = profile.streamed_rate_limit if streamed else profile.blocking_rate_limit
         return DifyError(status, code, said)
     if kind == "authorization":
         said = "Incorrect API key provided"
-    if kind in ("rate-limit", "authorization", "bad-request", "connection", "server-unavailable"):
+    if kind in ("authorization", "bad-request", "connection", "server-unavailable"):
         return DifyError(400, "completion_request_error", said)
     if kind == "dropped":
         return invalid_param(_DROPPED)
@@ -175,8 +176,14 @@ def metadata(
 
 
 # ---------------------------------------------------------------------- inputs and files
-def take_inputs(ctx: Context) -> dict[str, Any]:
-    """The request's `inputs` as the app's form takes them; files as the values that events and records show."""
+def take_inputs(ctx: Context, conversation: Conversation | None = None) -> dict[str, Any]:
+    """The request's `inputs` as the app's form takes them; files as the values that events and records show.
+
+    Args:
+        conversation: the one that goes on; its own inputs stand where the profile freezes them.
+    """
+    if conversation is not None and ctx.profile.frozen_inputs:
+        return conversation.inputs
     form = ctx.installed.app.form
     if not form:
         return {}
@@ -186,7 +193,10 @@ def take_inputs(ctx: Context) -> dict[str, Any]:
         strict=ctx.installed.app.is_graph,
         named_methods=ctx.profile.named_enums,
     )
-    values = validate(form, ctx.payload["inputs"], files=resolve)
+    given = ctx.payload["inputs"]
+    if ctx.profile.loose_inputs:
+        given = stand_ins(form, given)
+    values = validate(form, given, files=resolve)
     return {name: _plain(ctx, value) for name, value in values.items()}
 
 

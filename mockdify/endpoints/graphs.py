@@ -281,7 +281,7 @@ def refused_models(ctx: Context, *, streamed: bool) -> Reply | None:
     """What a run answers whose model is not configured (`nocreds.*`): an error in blocking mode, events in a stream."""
     if model_missing(ctx) is None:
         return None
-    if not streamed:
+    if not streamed or ctx.profile.bad_stream == "refused":
         raise invalid_param(NOT_CONFIGURED)
     error = ErrorEvent(code="invalid_param", status=400, message=NOT_CONFIGURED)
     return failed_before_start(ctx, UNENDED, first=[error])
@@ -289,7 +289,7 @@ def refused_models(ctx: Context, *, streamed: bool) -> Reply | None:
 
 def late(ctx: Context, error: DifyError, *, streamed: bool) -> Reply:
     """A mistake that Dify finds in its worker: HTTP in blocking mode, after the status line in a stream."""
-    if not streamed:
+    if not streamed or ctx.profile.bad_stream == "refused":
         raise error
     return failed_before_start(ctx, error.message)
 

@@ -1,0 +1,97 @@
+"""What `mockdify faults` and `mockdify profiles` list: rows, as a table for people and as JSON for machines."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from mockdify.profiles import Profile
+
+__all__ = ["differing_rows", "fault_rows", "profile_rows", "show"]
+
+Row = dict[str, Any]
+_JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
+
+
+def fault_rows() -> list[Row]:
+    """Every fault of the catalogue: name, when it strikes, what the client sees, its own options with their types."""
+    from mockdify.faults import CATALOGUE  # noqa: PLC0415 - not for the other lists
+
+    return [
+        {
+            "name": kind.name,
+            "when": kind.when,
+            "words": kind.words,
+            "options": {name: _types(wanted) for name, wanted in kind.options.items()},
+        }
+        for kind in CATALOGUE.values()
+    ]
+
+
+def _types(wanted: type | tuple[type, ...]) -> str:
+    return " or ".join(_JSON_TYPES[one] for one in (wanted if isinstance(wanted, tuple) else (wanted,)))
+
+
+def profile_rows() -> list[Row]:
+    """Every release that can be served."""
+    from mockdify.profiles import PROFILES  # noqa: PLC0415 - not for the other lists
+
+    return [{"name": profile.name, "version": profile.version} for profile in PROFILES.values()]
+
+
+def differing_rows(one: Profile, other: Profile) -> list[Row]:
+    """What differs between two releases, each with its words and the value of both."""
+    from mockdify.profiles import differences  # noqa: PLC0415 - not for the other lists
+
+    return [{"what": words, one.name: first, other.name: second} for words, first, second in differences(one, other)]
+
+
+# ---------------------------------------------------------------------- on the way out
+def show(rows: Sequence[Row], *, as_json: bool) -> None:
+    """Print *rows*: JSON, or a table (with colours on a terminal)."""
+    if as_json:
+        sys.stdout.write(json.dumps(rows, ensure_ascii=False, indent=2, default=str) + "\n")
+    elif sys.stdout.isatty():
+        _rich(rows)
+    else:
+        sys.stdout.write("".join(f"{line}\n" for line in _plain(rows)))
+
+
+def _cells(rows: Sequence[Row]) -> list[list[str]]:
+    return [list(rows[0]), *([_said(value) for value in row.values()] for row in rows)] if rows else []
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{name} ({kind})" for name, kind in value.items())
+    if value is None or isinstance(value, bool):
+        return {None: "-", True: "yes", False: "no"}[value]
+    if isinstance(value, tuple | list):
+        return ", ".join(map(_said, value)) or "empty"
+    return " ".join(str(value).split())
+
+
+def _plain(rows: Sequence[Row]) -> list[str]:
+    """Columns, two blanks between them; the last one as long as it likes."""
+    cells = _cells(rows)
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = ("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)) for line in cells)
+    return [line.rstrip() for line in lines]
+
+
+def _rich(rows: Sequence[Row]) -> None:
+    from rich.console import Console  # noqa: PLC0415 - 60 ms, for people only
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    head, *lines = _cells(rows) or [[]]
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for name in head:
+        table.add_column(name, overflow="fold")
+    for line in lines:
+        table.add_row(*(Text(cell) for cell in line))  # Text: brackets in a cell are no markup
+    Console().print(table)

@@ -1,0 +1,220 @@
+"""The pytest plugin: a fresh mock Dify for each test, and a word at the end on what its client did wrong.
+
+Loaded with every pytest run of the environment, so it imports nothing heavy until a test asks for a fixture.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from mockdify.errors import MockdifyError
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterator
+
+    from mockdify.api import MockDify
+    from mockdify.handles import World
+    from mockdify.journal import Exchange
+
+_OPTIONS = {
+    "profile": "Dify release to behave as: 1.16, 1.13 or guide.",
+    "seed": "Seed of all ids, texts and chances.",
+    "config": "mockdify.toml or a pyproject.toml; paths are relative to the root folder.",
+    "pace": "How fast models speak: instant, realtime, 30ms or 2x.",
+    "clock": "real, frozen, or a time such as 2026-01-01T00:00:00Z.",
+    "ping_interval": "Silence before a ping.",
+}
+_MARK_ARGUMENTS = ("profile", "seed", "apps", "clock", "pace", "strict")
+_MARKS = """\
+mockdify(*, profile, seed, apps, clock, pace, strict=True): how the test's mock Dify is made; strict=False: what its \
+client did wrong does not fail the test
+mockdify_fault(name, *, times=1, after=0, on, when, retry_after, **options): inject a fault before the test; `mockdify \
+faults` lists them
+"""
+
+
+class _Watch:
+    """What is to be told about one test's mock, also when the test has given it back."""
+
+    def __init__(self, server: MockDify, others: tuple[World, ...]) -> None:
+        self._server: MockDify | None = server
+        self._others = others
+        self._header = f"seed {server.seed}, profile {server.profile}, {server.base_url}"
+        self._journals: dict[str, list[Exchange]] = {}
+        self.failed = False
+
+    def worlds(self) -> list[World]:
+        """The default workspace and those that the test made."""
+        if self._server is None:
+            return []
+        return [self._server, *(one for one in self._server.workspaces if one not in self._others)]
+
+    def problems(self) -> list[str]:
+        """What the test's client did wrong."""
+        default, *further = self.worlds()
+        return default.problems() + [f"workspace {one.id}: {line}" for one in further for line in one.problems()]
+
+    def give_back(self) -> None:
+        """The test is over: keep the journals, and leave nothing of the test in the server."""
+        server = self._server
+        assert server is not None
+        self._journals = self._read()
+        for one in server.workspaces:
+            if one not in self._others:
+                one.close()
+        self._server = None
+        server.renew()
+
+    def section(self) -> str:
+        """The seed and the journals."""
+        from mockdify.reports import journal_lines  # noqa: PLC0415 - only for a failure
+
+        lines = [self._header]
+        try:
+            journals = self._read()
+        except MockdifyError as mistake:  # e.g. the test stopped the server
+            return f"{self._header}\nno journal: {mistake}"
+        for name, exchanges in journals.items():
+            if name != "default":
+                lines.append(f"workspace {name}:")
+            lines += journal_lines(exchanges) or ["no request arrived"]
+        return "\n".join(lines)
+
+    def _read(self) -> dict[str, list[Exchange]]:
+        return {world.id: list(world.journal) for world in self.worlds()} or self._journals
+
+
+_watched = pytest.StashKey[_Watch]()
+
+
+# ---------------------------------------------------------------------- pytest's own hooks
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The options, all called --mockdify-something."""
+    group = parser.getgroup("mockdify", "mockdify: a mock Dify server")
+    for name, words in _OPTIONS.items():
+        group.addoption(f"--mockdify-{name.replace('_', '-')}", dest=f"mockdify_{name}", default=None, help=words)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the marks known, and refuse wrong options before anything runs."""
+    for mark in _MARKS.splitlines():
+        config.addinivalue_line("markers", mark)
+    if any(_options(config).values()) and not hasattr(config, "workerinput"):
+        try:
+            _new_server(config)
+        except MockdifyError as mistake:
+            raise pytest.UsageError(f"--mockdify-*: {mistake}") from None
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(
+    item: pytest.Item, call: pytest.CallInfo[None]
+) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """Show the journal of a test that failed; remember that it did, so that nothing else is held against it."""
+    report = yield
+    watch = item.stash.get(_watched, None)
+    if watch is not None:
+        if report.failed:
+            report.sections.append(("mockdify", watch.section()))
+        if call.when != "teardown" and not report.passed:
+            watch.failed = True
+    return report
+
+
+# ---------------------------------------------------------------------- fixtures
+@pytest.fixture(scope="session")
+def mockdify_server(request: pytest.FixtureRequest) -> Iterator[MockDify]:
+    """The mock Dify server of this worker, on a free port. It lives as long as the worker; `mockdify` renews it."""
+    try:
+        server = _new_server(request.config).start()
+    except MockdifyError as mistake:
+        pytest.fail(f"mockdify: {mistake}", pytrace=False)
+    yield server
+    server.stop()
+
+
+@pytest.fixture(name="mockdify")
+def _mockdify(request: pytest.FixtureRequest, mockdify_server: MockDify) -> Iterator[MockDify]:
+    """A mock Dify of this test's own: apps, keys, answers, faults and journal are fresh.
+
+    The test fails at its end when its client asked for an unknown path, sent a request off contract that was answered,
+    or left an injected fault unmet; `@pytest.mark.mockdify(strict=False)` lets that pass.
+    """
+    server = mockdify_server
+    others = server.workspaces
+    try:
+        options = _mark_options(request.node)
+        strict = options.pop("strict", True)
+        server.renew(**options)
+        for name, fault_options in _mark_faults(request.node):
+            server.inject(name, **fault_options)
+    except MockdifyError as mistake:
+        pytest.fail(f"mockdify: {mistake}", pytrace=False)
+    watch = request.node.stash[_watched] = _Watch(server, others)
+    yield server
+
+    try:
+        wrong = watch.problems() if strict and not watch.failed else []
+        watch.give_back()
+    except MockdifyError as mistake:  # e.g. the test stopped the server
+        pytest.fail(f"mockdify: {mistake}", pytrace=False)
+    if wrong:
+        hint = "@pytest.mark.mockdify(strict=False) lets it pass"
+        pytest.fail("\n  ".join([f"mockdify: the test's client did wrong ({hint}):", *wrong]), pytrace=False)
+
+
+@pytest.fixture
+def mock_dify(mockdify: MockDify) -> MockDify:
+    """The fixture `mockdify` by another name, for modules where that is the imported package."""
+    return mockdify
+
+
+def _options(config: pytest.Config) -> dict[str, Any]:
+    return {name: config.getoption(f"mockdify_{name}") for name in _OPTIONS}
+
+
+def _new_server(config: pytest.Config) -> MockDify:
+    from mockdify.api import MockDify  # noqa: PLC0415 - when the first test asks for it
+
+    return MockDify(**_options(config), root=config.rootpath)
+
+
+# ---------------------------------------------------------------------- marks
+def _mark_options(item: pytest.Item) -> dict[str, Any]:
+    """What the marks `mockdify` of a test say together: the nearest word counts."""
+    said: dict[str, Any] = {}
+    for mark in reversed(list(item.iter_markers("mockdify"))):
+        if mark.args:
+            raise MockdifyError(f"@pytest.mark.mockdify takes names only, such as seed=7; got {mark.args[0]!r}")
+        for name, value in mark.kwargs.items():
+            if name not in _MARK_ARGUMENTS:
+                from mockdify.shapes import nearest  # noqa: PLC0415 - only for a mistake
+
+                raise MockdifyError(f"@pytest.mark.mockdify has no argument {name!r}{nearest(name, _MARK_ARGUMENTS)}")
+            said[name] = value
+    if not isinstance(said.get("strict", True), bool):
+        raise MockdifyError(f"@pytest.mark.mockdify: strict is True or False, got {said['strict']!r}")
+    if said.get("apps") is not None:
+        said["apps"] = _placed(item, said["apps"])
+    return said
+
+
+def _placed(item: pytest.Item, apps: Any) -> list[Any]:
+    """*apps*, where a path that exists beside the test's file means that one."""
+    from mockdify.api import is_path  # noqa: PLC0415 - imported by the server already
+
+    listed = [apps] if isinstance(apps, str) or hasattr(apps, "__fspath__") else list(apps)
+    folder = item.path.parent
+    return [folder / app if is_path(app) and (folder / app).exists() else app for app in listed]
+
+
+def _mark_faults(item: pytest.Item) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The faults that marks inject, those of the module first and then in the order they are written."""
+    for mark in reversed(list(item.iter_markers("mockdify_fault"))):
+        if len(mark.args) != 1 or not isinstance(mark.args[0], str):
+            raise MockdifyError(f"@pytest.mark.mockdify_fault takes one fault's name, then options; got {mark.args!r}")
+        if "fault" in mark.kwargs:
+            raise MockdifyError("@pytest.mark.mockdify_fault: the fault's name stands first, without `fault=`")
+        yield mark.args[0], dict(mark.kwargs)

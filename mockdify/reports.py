@@ -1,0 +1,121 @@
+"""What the journal tells people: a line per exchange, and what a client did wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from mockdify import wire
+from mockdify.masking import mask_text
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from mockdify.faults.plan import FaultRule
+    from mockdify.journal import Exchange
+
+__all__ = ["counted", "exchange_line", "journal_lines", "off_contract", "problems", "refusals"]
+
+_MOST_LINES = 60
+_MESSAGE = 160
+
+
+# ---------------------------------------------------------------------- what happened
+def exchange_line(exchange: Exchange) -> str:
+    """Method, path, app, user, status, ms, fault of one exchange, and how it broke off. Keys are masked."""
+    words = [exchange.method, exchange.path, exchange.app or "-", exchange.user or "-", str(exchange.status or "-")]
+    line = f"{' '.join(words)} {exchange.ms:.1f}ms"
+    if exchange.fault:
+        line += f" fault={exchange.fault}"
+    if exchange.ended != "complete":
+        line += f" ({exchange.ended})"
+    return mask_text("\n  ".join([line, *(f"! {warning}" for warning in exchange.warnings)]))
+
+
+def journal_lines(exchanges: Sequence[Exchange]) -> list[str]:
+    """The newest exchanges, one line each, a refused one with the error's code and text."""
+    left_out = max(0, len(exchanges) - _MOST_LINES)
+    lines = [f"({left_out} earlier ones left out)"] if left_out else []
+    for exchange in exchanges[left_out:]:
+        refusal = _refusal(exchange)
+        lines.append(f"{exchange.id:>3}  {exchange_line(exchange)}" + (f"  {refusal}" if refusal else ""))
+    return lines
+
+
+def _refusal(exchange: Exchange) -> str:
+    """`code: message` of an error answer, shortened."""
+    if exchange.status < 400:
+        return ""
+    said = exchange.json
+    if not isinstance(said, dict) or "code" not in said:
+        return ""
+    text = mask_text(f"{said['code']}: {said.get('message', '')}")
+    return text if len(text) <= _MESSAGE else text[: _MESSAGE - 1] + "…"
+
+
+# ---------------------------------------------------------------------- what was wrong
+def off_contract(exchange: Exchange) -> list[str]:  # noqa: ARG001 - nothing is held to a contract yet
+    """How the request of *exchange* breaks Dify's contract although Dify answers it."""
+    return []
+
+
+def problems(exchanges: Iterable[Exchange], faults: Iterable[FaultRule]) -> list[str]:
+    """What should fail a test: unknown paths, requests off contract that were answered, *faults* that were not met."""
+    found: list[str] = []
+    for exchange in exchanges:
+        asked = f"{exchange.method} {exchange.path}"
+        if _is_unknown(exchange):
+            found.append(f"unknown path: {asked}{_nearest(exchange.path)}")
+        if 200 <= exchange.status < 300:
+            found += (f"off contract: {asked}: {said}" for said in off_contract(exchange))
+        found += (f"{asked}: {warning}" for warning in exchange.warnings if warning.startswith("mockdify failed"))
+    return [*counted(found), *map(_unmet, filter(is_unmet, faults))]
+
+
+def refusals(exchanges: Iterable[Exchange]) -> list[str]:
+    """The 4xx and 5xx that nobody asked for, unknown paths left out."""
+    return counted(
+        f"{exchange.method} {exchange.path} {exchange.status} {_refusal(exchange)}".rstrip()
+        for exchange in exchanges
+        if exchange.status >= 400 and not exchange.fault and not _is_unknown(exchange)
+    )
+
+
+def counted(lines: Iterable[str]) -> list[str]:
+    """*lines*, each once, with how often it was there."""
+    return [line if times == 1 else f"{line} ({times} times)" for line, times in Counter(lines).items()]
+
+
+def _is_unknown(exchange: Exchange) -> bool:
+    # Dify's own page for a path it does not have; a conversation that is not found is JSON.
+    return exchange.status == 404 and not exchange.fault and exchange.body == wire.HTML_404
+
+
+def _nearest(path: str) -> str:
+    """What was probably meant by *path*."""
+    from difflib import get_close_matches  # noqa: PLC0415 - only for a mistake
+
+    from mockdify.endpoints import ENDPOINTS  # noqa: PLC0415
+    from mockdify.routing import Router  # noqa: PLC0415
+
+    if Router(ENDPOINTS).find(path):
+        return " (the served release of Dify does not have it yet)"
+    longest_first = sorted((endpoint.rule for endpoint in ENDPOINTS), key=len, reverse=True)
+    rules = {rule.partition("<")[0].rstrip("/"): rule for rule in longest_first}
+    near = get_close_matches(path, rules, n=1, cutoff=0.5)
+    return f"; did you mean {rules[near[0]]}?" if near else ""
+
+
+def is_unmet(rule: FaultRule) -> bool:
+    """Whether an injected fault still waits for its request. One with a probability need not strike, only be asked."""
+    if rule.probability < 1:
+        return not rule.passed
+    return not rule.met or (rule.times is not None and rule.met < rule.times)
+
+
+def _unmet(rule: FaultRule) -> str:
+    where = "".join(f", {name}={value!r}" for name, value in rule.when.items())
+    about = f" (on {rule.on or 'any request'}{where})" if rule.on or where else ""
+    if not rule.met:
+        return f"injected fault {rule.spec.name!r} was never met{about}"
+    return f"injected fault {rule.spec.name!r} was met {rule.met} of {rule.times} times{about}"
