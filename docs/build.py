@@ -16,7 +16,7 @@ _HELP = re.compile(r"<!-- help: ([a-z]*) -->\n.*?<!-- end -->", re.DOTALL)
 
 def help_of(name: str) -> str:
     """What `mockdify NAME --help` prints; of `mockdify` itself when *name* is empty."""
-    root = click.Context(main, info_name="mockdify", terminal_width=WIDTH)
+    root = click.Context(main, info_name="mockdify", **{**main.context_settings, "terminal_width": WIDTH})
     if not name:
         return main.get_help(root)
     command = main.commands[name]

@@ -15,7 +15,7 @@ TEXTS = sorted(
 """Everything with links in it."""
 
 _BLOCK = re.compile(
-    r"^(?:<!-- (?P<word>file|fails|not run): *(?P<said>[^\n]*?) *-->\n)?"
+    r"^(?:<!-- (?:(?P<word>file|fails|not run): *)?(?P<said>[^\n]*?) *-->\n)?"
     r"^(?P<indent> *)```(?P<language>[\w+-]*)[^\n]*\n(?P<code>.*?)^(?P=indent)```[ ]*$",
     re.MULTILINE | re.DOTALL,
 )
@@ -28,7 +28,8 @@ _HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 class Block:
     """One fenced block. A comment above it may say what it is:
 
-    `<!-- file: name -->` a file beside the page's tests, `<!-- fails: text -->` a test module that fails with that text,
+    `<!-- examples/x.py -->` (or `<!-- examples/x.py::name -->`) that file, or a piece of it, which has tests of its own;
+    `<!-- file: name -->` a file beside the page's tests; `<!-- fails: text -->` a test module that fails with that text;
     `<!-- not run: why -->` one that needs what a test has not.
     """
 
@@ -53,7 +54,7 @@ def blocks(page: Path, *languages: str) -> list[Block]:
             text.count("\n", 0, match.start("code")) + 1,
             match["language"],
             textwrap.dedent(match["code"]),
-            match["word"] or "",
+            match["word"] or ("from" if (match["said"] or "").startswith("examples/") else ""),
             match["said"] or "",
         )
         for match in _BLOCK.finditer(text)

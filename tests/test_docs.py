@@ -13,17 +13,34 @@ import tomllib
 from dataclasses import fields
 from pathlib import Path
 
+import aiohttp
 import click
 import doc_pages
+import httpx
+import jinja2.sandbox
+import jsonschema
 import pytest
+import requests
+import vcr
 import yaml
 from doc_pages import PAGES, ROOT, TEXTS, Block, blocks
 
 import mockdify
-from mockdify import cli, config
+import mockdify.background
+import mockdify.cassettes.proxy
+import mockdify.cassettes.replay
+import mockdify.contracts
+from mockdify import cli, config, journal, pytest_plugin, templates
+from mockdify.apps import DEMO_KEYS, DEMO_MODES
 from mockdify.assemble import template_of
+from mockdify.contracts import Contracts
 from mockdify.errors import MockdifyError
+from mockdify.graph.nodes import KINDS
+from mockdify.model import FAILURES
 from mockdify.settings import SETTINGS, Settings
+
+IMPORTED_ONCE = (aiohttp, httpx, jinja2.sandbox, jsonschema, requests, vcr, mockdify.background)
+"""An inner run forgets what it imported first, so pages would pay for these again and again."""
 
 CONFIGURATION = ROOT / "docs" / "configuration.md"
 CLI = ROOT / "docs" / "cli.md"
@@ -54,13 +71,6 @@ def _exports(folder, some):
 
 def _inner_run(pytester, page, some):
     """Run *some* Python blocks of *page* as one test module, its files beside it."""
-    # What an inner run imports first is forgotten after it: heavy modules are imported here once instead.
-    import aiohttp  # noqa: F401
-    import httpx  # noqa: F401
-    import jinja2.sandbox  # noqa: F401
-
-    import mockdify.background  # noqa: F401
-
     for one in blocks(page):
         if one.word == "file":
             path = pytester.path / one.said
@@ -88,6 +98,12 @@ def test_python_that_should_fail_fails_as_the_page_says(block, pytester):
     result = _inner_run(pytester, block.page, [block])
     assert result.ret == 1
     assert block.said in result.stdout.str()
+
+
+@pytest.mark.parametrize("block", [one for page in PAGES for one in blocks(page) if one.word == "from"], ids=_id)
+def test_a_block_out_of_an_example_is_as_it_stands_there(block):
+    path, _, _ = block.said.partition("::")
+    assert block.code.strip() in (ROOT / path).read_text("utf-8"), f"{block.place} differs from {path}"
 
 
 # ---------------------------------------------------------------------- data
@@ -259,7 +275,61 @@ def test_the_tables_of_keys_are_the_programs(heading, tmp_path):
     line = next(line for line in str(met.value).splitlines() if "zzz" in line)
     allowed = re.search(r"allowed: ([\w, ]+)", line)[1].split(", ")
     named = [name for row in doc_pages.table(CONFIGURATION, heading) for name in re.findall(r"`(\w+)`", row[0])]
-    assert sorted(named) == sorted(set(allowed) - set(SETTINGS))
+    elsewhere = set(SETTINGS) if heading == "## Top level" else set()
+    assert sorted(named) == sorted(set(allowed) - elsewhere)
+
+
+def test_the_kinds_of_failure_are_the_models():
+    """Both pages that list them have all of them."""
+    [row] = [row for row in doc_pages.table(CONFIGURATION, "## Answers") if row[0] == "`fails`"]
+    assert set(re.findall(r"`([\w-]+)`", row[2])) == set(FAILURES)
+    rows = doc_pages.table(ROOT / "docs" / "scripting.md", "## A model that fails")
+    assert {name for row in rows for name in re.findall(r"`([\w-]+)`", row[0])} == set(FAILURES)
+
+
+def test_the_table_of_nodes_is_the_programs():
+    rows = doc_pages.table(ROOT / "docs" / "apps.md", "## Nodes")
+    doubles = {name: "double" in row[1] for row in rows for name in re.findall(r"`([\w-]+)`", row[0])}
+    assert set(doubles) == set(KINDS)
+    assert {name for name, is_double in doubles.items() if is_double} == {
+        name for name, kind in KINDS.items() if kind.act.__module__.endswith(".doubles")
+    }
+
+
+def test_the_table_of_demo_apps_is_the_programs():
+    rows = doc_pages.table(ROOT / "docs" / "apps.md", "## The demo apps")
+    said = [(row[0].strip("`"), row[1], row[2].strip("`")) for row in rows]
+    assert said == [(name, mode, DEMO_KEYS[name]) for name, mode in DEMO_MODES.items()]
+
+
+def test_the_table_of_events_is_the_contracts():
+    """Each event a mode may send, and no other."""
+    page = ROOT / "docs" / "streaming.md"
+    modes = ("completion", "chat", "agent-chat", "advanced-chat", "workflow")
+    rows = doc_pages.table(page, "## Events")
+    head = next(line for line in page.read_text("utf-8").splitlines() if line.startswith("| event |"))
+    assert [cell.strip() for cell in head.split("|")[2:-1]] == list(modes)
+    contracts = Contracts.load("1.16")
+    for column, mode in enumerate(modes, 1):
+        said = {name for row in rows if row[column] for name in re.findall(r"`(\w+)`", row[0])}
+        allowed = set(contracts.events(mode))
+        assert said == allowed, mode
+
+
+def test_the_bounds_are_the_programs():
+    text = (ROOT / "docs" / "security.md").read_text("utf-8")
+    for bound in (journal.CAP, templates.MAX_LENGTH, templates.MAX_ROUNDS):
+        assert f"{bound:,}" in text
+
+
+def test_the_pytest_page_has_every_option_and_fixture():
+    text = (ROOT / "docs" / "pytest.md").read_text("utf-8")
+    options = [f"--mockdify-{name.replace('_', '-')}" for name in pytest_plugin._OPTIONS]
+    assert [row[0].strip("`") for row in doc_pages.table(ROOT / "docs" / "pytest.md", "## Options")] == options
+    for name in ("mockdify", "mock_dify", "mockdify_server"):
+        assert f"| `{name}` |" in text
+    for name in pytest_plugin._MARK_ARGUMENTS:
+        assert f"`{name}`" in text.partition("## Marks")[2].partition("\n## ")[0]
 
 
 def test_variables_that_are_named_are_read():
@@ -319,7 +389,7 @@ def test_pages_of_python_need_no_more_than_the_project_brings():
     allowed = {*sys.stdlib_module_names, "mockdify", "pytest", "aiohttp", "httpx", "requests", "yaml", "jsonschema"}
     for page in PAGES:
         files = {Path(one.said).stem for one in blocks(page) if one.word == "file"}
-        code = "\n".join(one.code for one in blocks(page, "python") if one.word != "not run")
+        code = "\n".join(one.code for one in blocks(page, "python") if one.word in ("", "file", "fails"))
         imported = {name.split(".")[0] for name in re.findall(r"^\s*(?:from|import) ([\w.]+)", code, re.MULTILINE)}
         assert imported <= allowed | files, page
 
