@@ -42,6 +42,7 @@ from mockdify.workspace import Installed, Template, Workspace
 
 if TYPE_CHECKING:
     from mockdify.journal import Exchange
+    from mockdify.keys import Key
     from mockdify.profiles import Profile
 
 __all__ = ["Engine", "Handling"]
@@ -49,6 +50,8 @@ __all__ = ["Engine", "Handling"]
 log = logging.getLogger("mockdify")
 
 FAULT_HEADER = "x-mockdify-fault"
+CONTROL = "/_mockdify"
+"""What begins like this is asked of mockdify itself: no key, no fault and no journal entry."""
 BODY_LIMIT = 110 * 1024 * 1024
 """The largest body taken at all: a video of 100 MB and its form. Dify's own nginx stops at 100 MB."""
 _USER_LIMIT = 255
@@ -83,7 +86,7 @@ class Engine:
         self.router = Router(endpoints)
         self.control = control
         self.workspaces: dict[str, Workspace] = {}
-        self._keys: dict[str, tuple[Workspace, Installed | None]] = {}
+        self._keys: dict[str, tuple[Workspace, Installed | None, Key]] = {}
         self.default = self.create("default", template)
 
     # ------------------------------------------------------------------ workspaces
@@ -97,10 +100,15 @@ class Engine:
 
     def learn_keys(self, workspace: Workspace) -> None:
         """Make every key of *workspace* lead to it."""
-        self._keys[workspace.dataset_key] = (workspace, None)
+        for key in workspace.dataset_keys:
+            self._keys[key.token] = (workspace, None, key)
         for installed in workspace.apps.values():
             for key in installed.keys:
-                self._keys[key.token] = (workspace, installed)
+                self._keys[key.token] = (workspace, installed, key)
+
+    def knows_key(self, token: str) -> bool:
+        """Whether *token* leads to a workspace, revoked or not."""
+        return token in self._keys
 
     def forget(self, workspace: Workspace) -> None:
         """Close a workspace: its keys are unknown from now on, its open replies end."""
@@ -109,10 +117,16 @@ class Engine:
             del self.workspaces[workspace.id]
         workspace.open_replies.set()
 
-    def reset(self, workspace: Workspace, template: Template | None = None, *, key_suffix: str = "") -> Workspace:
-        """A fresh world in the place of *workspace*; what still runs in the old one is cut off and heard no more."""
+    def reset(self, workspace: Workspace, template: Template | None = None, *, key_suffix: str | None = None) -> Workspace:
+        """A fresh world in the place of *workspace*; what still runs in the old one is cut off and heard no more.
+
+        Args:
+            template: what it is made of; None for the same again.
+            key_suffix: None for the same keys again.
+        """
         self.forget(workspace)
-        fresh = self.create(workspace.id, template or workspace.template, key_suffix=key_suffix)
+        suffix = workspace.key_suffix if key_suffix is None else key_suffix
+        fresh = self.create(workspace.id, template or workspace.template, key_suffix=suffix)
         if workspace is self.default:
             self.default = fresh
         return fresh
@@ -124,11 +138,14 @@ class Engine:
 
     def open(self, request: Request) -> Handling:
         """Enter *request* in the journal of its workspace and prepare its reply."""
+        if self.control is not None and request.target.startswith(CONTROL):
+            aside = self.default.journal.aside(request)
+            return Handling(self.default, aside, self.control(self, request))
         token, error = _token_of(request)
         key, suffix = split_key(token) if "!" in token and token not in self._keys else (token, "")
         known = self._keys.get(key)
-        workspace, installed = known or (self.default, None)
-        if error is None and known is None:
+        workspace, installed, door = known or (self.default, None, None)
+        if error is None and not (door is not None and door.use(workspace.clock.now())):
             error = _BAD_TOKEN
         exchange = workspace.journal.open(request)
         if installed is not None:
@@ -181,6 +198,7 @@ class Engine:
         struck = _struck(ctx, match, token, suffix)
         if struck:
             ctx.exchange.fault = ", ".join(spec.name for spec in struck)
+            ctx.exchange.struck = tuple(struck)
             context = FaultContext(ctx.request, ctx.profile, ctx.now)
             reply = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
             for spec in struck:
@@ -188,12 +206,9 @@ class Engine:
         yield from reply
 
     def _elsewhere(self, workspace: Workspace, request: Request) -> Reply:
-        """Paths that are no endpoint: redirects, signed downloads, the control API, Dify's HTML 404."""
+        """Paths that are no endpoint: redirects, signed downloads, Dify's HTML 404."""
         path = request.path
         profile = workspace.profile
-        if path.startswith("/_mockdify") and self.control is not None:
-            yield from self.control(self, request)
-            return
         found = _signed_download(self.workspaces.values(), request)
         if found is not None:
             yield from whole(*found)
@@ -344,6 +359,7 @@ def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange:
             begun = True
             yield step
     except DifyError as error:
+        error.__traceback__ = None  # many errors are constants: each raise would add to it, and keep its frames alive
         yield from error_reply(FaultContext(request, profile, workspace.clock.now), error)
     except Exception as error:  # the one seam: a mistake of ours must not reach the client as a traceback
         log.exception("mockdify failed on %s %s", exchange.method, exchange.path)

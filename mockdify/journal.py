@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 from array import array
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 from urllib.parse import unquote
 
 from mockdify.http import Request
@@ -25,6 +25,8 @@ __all__ = ["BUDGET", "CAP", "KEPT", "Ended", "Exchange", "Journal", "RequestView
 Ended: TypeAlias = Literal["open", "complete", "aborted", "client gone", "reset"]
 Violations: TypeAlias = Callable[["Exchange"], Sequence[Any]]
 """What is wrong with an exchange's request by the contracts; called when somebody asks."""
+
+Shared = TypeVar("Shared")
 
 CAP = 10_000
 """How many exchanges a journal keeps unless told otherwise."""
@@ -399,12 +401,13 @@ class Journal:
         """An exchange that is not kept: what is asked of the server itself is nobody's business."""
         return Exchange(0, request, self._now(), self)
 
-    def share(self, value: Any) -> Any:
+    def share(self, value: Shared) -> Shared:
         """*value*, or the equal one that is kept already: clients send the same headers again and again."""
         shared = self._shared
         if len(shared) >= _MOST_SHARED:
             shared.clear()
-        return shared.setdefault(value, value)
+        found: Shared = shared.setdefault(value, value)
+        return found
 
     def grown(self, exchange: Exchange, sent: int) -> None:
         """A kept exchange is over and holds *sent* bytes."""

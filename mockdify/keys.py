@@ -7,16 +7,17 @@ To a client a key that was revoked, replaced or is past its time is Dify's 401, 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
 from mockdify.errors import MockdifyError
 from mockdify.ids import fixed_id
-from mockdify.masking import mask_key
+from mockdify.masking import mask_key, mask_text
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
     from mockdify.workspace import Installed, Workspace
 
 __all__ = ["DATASET", "ENVIRONMENTS", "Environment", "Key", "Keyring", "State", "report"]
@@ -141,6 +142,8 @@ class Keyring:
         """A new key that opens the app at once.
 
         Args:
+            name: what it is for; several keys may share one.
+            environment: one of `ENVIRONMENTS`.
             token: the key itself; None makes one from the workspace's seed.
             expires_in: seconds until it stops working.
             rotation_period: seconds after which it counts as overdue.
@@ -206,7 +209,7 @@ class Keyring:
             msg = f"app {self.app!r} has {len(found)} keys called {which!r}; say which by its id: {ids}"
         else:
             known = ", ".join(f"{key.name!r} ({key.id})" for key in self.keys) or "none"
-            msg = f"app {self.app!r} has no key {mask_key(which)!r}; it has: {known}"
+            msg = f"app {self.app!r} has no key {mask_text(which)!r}; it has: {known}"
         raise MockdifyError(msg)
 
     def _id(self, number: int) -> str:
@@ -239,8 +242,8 @@ def key_id(workspace: Workspace, app: str, number: int) -> str:
     return fixed_id(workspace.template.seed, workspace.id, app, "key", number)
 
 
-def first_keys(workspace: Workspace, app: str, tokens: Callable[[], Iterator[tuple[str, str]]]) -> list[Key]:
-    """The keys that a configuration gives an app, as (name, token)."""
+def first_keys(workspace: Workspace, app: str, tokens: Mapping[str, str]) -> list[Key]:
+    """The keys that a configuration gives an app: *tokens* by their names."""
     now = workspace.clock.now()
     return [
         Key(
@@ -250,13 +253,13 @@ def first_keys(workspace: Workspace, app: str, tokens: Callable[[], Iterator[tup
             id=key_id(workspace, app, number),
             created_at=now,
         )
-        for number, (name, token) in enumerate(tokens(), start=1)
+        for number, (name, token) in enumerate(tokens.items(), start=1)
     ]
 
 
-def current(keys: list[Key], now: float) -> Key | None:
-    """The key to use: the first that works, else the first."""
-    return next((key for key in keys if key.state(now) == "active"), keys[0] if keys else None)
+def current(keys: Sequence[Key]) -> Key:
+    """The key to use: the first that was not revoked, else the first."""
+    return next((key for key in keys if key.revoked_at is None), keys[0])
 
 
 def report(workspace: Workspace) -> list[dict[str, Any]]:

@@ -120,4 +120,4 @@ def request_line(handling: Handling) -> str:
         line += f" fault={exchange.fault}"
     if exchange.ended not in ("complete", "open"):
         line += f" ({exchange.ended})"
-    return mask_text("\n  ".join([line, *(f"! {warning}" for warning in exchange.warnings)]))
+    return mask_text("\n  ".join([line, *(f"! {warning}" for warning in exchange.warnings if exchange.is_warned)]))
