@@ -52,6 +52,8 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--config", type=click.Path(path_type=Path), help="mockdify.toml or a pyproject.toml."),
         click.option("--coalesce", is_flag=True, default=None, help="Write unpaced streams in few pieces."),
         click.option("--strict-http", is_flag=True, default=None, help="Keep-alive and connections as Dify's own server."),
+        click.option("--admin-token", help="What a caller of the control API must send. [default: nothing, from localhost]"),
+        click.option("--no-admin", "admin", is_flag=True, flag_value=False, default=None, help="No control API."),
         click.option("--quiet", is_flag=True, default=None, help="No line per request."),
     ]
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)

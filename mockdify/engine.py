@@ -153,7 +153,7 @@ class Engine:
         profile = (installed.profile if installed else None) or workspace.profile
         reply = self._routed(workspace, installed, exchange, request, token, suffix, error)
         guarded = _guarded(request, profile, workspace, exchange, reply)
-        return Handling(workspace, exchange, _sent(guarded, exchange, workspace.clock.now))
+        return Handling(workspace, exchange, _sent(guarded, exchange, workspace))
 
     def _routed(
         self,
@@ -370,9 +370,9 @@ def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange:
             yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
 
 
-def _sent(reply: Reply, exchange: Exchange, now: Callable[[], float]) -> Reply:
+def _sent(reply: Reply, exchange: Exchange, workspace: Workspace) -> Reply:
     """*reply* with its events encoded and everything that goes out kept in the journal."""
-    note = exchange.note
+    note, now = exchange.note, workspace.clock.now
     try:
         for step in reply:
             if isinstance(step, Emit):
@@ -389,7 +389,7 @@ def _sent(reply: Reply, exchange: Exchange, now: Callable[[], float]) -> Reply:
             yield step
         exchange.close("complete")
     finally:
-        exchange.close("client gone")
+        exchange.close("reset" if workspace.open_replies.is_set else "client gone")
         end = getattr(reply, "close", None)
         if end is not None:
             end()

@@ -13,6 +13,8 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 from urllib.parse import unquote
 
+import orjson
+
 from mockdify.http import Request
 from mockdify.masking import Masker, mask_headers, mask_text
 from mockdify.sse import decode
@@ -20,7 +22,7 @@ from mockdify.sse import decode
 if TYPE_CHECKING:
     from mockdify.script import Rule
 
-__all__ = ["BUDGET", "CAP", "KEPT", "Ended", "Exchange", "Journal", "RequestView", "Violations"]
+__all__ = ["BUDGET", "CAP", "KEPT", "Ended", "Exchange", "Journal", "RequestView", "Violations", "dumps"]
 
 Ended: TypeAlias = Literal["open", "complete", "aborted", "client gone", "reset"]
 Violations: TypeAlias = Callable[["Exchange"], Sequence[Any]]
@@ -35,6 +37,14 @@ BUDGET = 64 * 1024 * 1024
 KEPT = 1024 * 1024
 """How many bytes of one body are kept, each way; of larger ones the beginning."""
 _MOST_SHARED = 1024
+
+
+def dumps(value: Any) -> bytes:
+    """*value* as JSON, also where a client sent what no JSON text should hold (half a surrogate pair, huge numbers)."""
+    try:
+        return orjson.dumps(value)
+    except TypeError:
+        return json.dumps(value, default=str).encode()
 
 
 class RequestView:
