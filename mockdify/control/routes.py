@@ -119,10 +119,11 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="POST", path="/apps/{app}/keys/{key}/rotate", name="rotateKey", handler=apps.rotate_one,
-        body=apps.ROTATE, status=201, reply=apps.KEY, words="Put a new key in the place of this one (id, token or name).",
+        body=apps.ROTATE, status=201, reply=apps.KEY,
+        words="Put a new key in the place of this one (id, token or name).",
     ),
     Route(
-        method="DELETE", path="/apps/{app}/keys/{key}", name="revokeKey", handler=apps.revoke_one, reply=apps.KEY,
-        words="Revoke this key (id, token or name).",
+        method="DELETE", path="/apps/{app}/keys/{key}", name="revokeKey", handler=apps.revoke_one,
+        reply=apps.KEY, words="Revoke this key (id, token or name).",
     ),
 )  # fmt: skip
