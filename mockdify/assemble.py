@@ -8,6 +8,7 @@ from functools import partial
 from mockdify.apps import DEMO_KEYS, DEMO_MODES, App, demo_app
 from mockdify.config import AppConfig, Config, Settings
 from mockdify.errors import MockdifyError
+from mockdify.journal import contract_check
 from mockdify.profiles import profile_named
 from mockdify.workspace import AppTemplate, Template
 
@@ -23,8 +24,9 @@ def template_of(config: Config, settings: Settings, *, demo: bool | None = None)
     apps = [_demo(name) for name in DEMO_MODES] if (not config.apps if demo is None else demo) else []
     apps += [_configured(said) for said in config.apps]
     _check_keys(apps)
+    profile = profile_named(settings.profile)
     return Template(
-        profile=profile_named(settings.profile),
+        profile=profile,
         apps=tuple(apps),
         make_script=config.script,
         faults=config.faults,
@@ -36,6 +38,7 @@ def template_of(config: Config, settings: Settings, *, demo: bool | None = None)
         silence=settings.silence,
         clock_start=settings.clock.at,
         clock_frozen=settings.clock.frozen,
+        check=contract_check(profile.version),
     )
 
 

@@ -28,14 +28,8 @@ _TEXTS = ("text/", "application/json", "application/x-www-form-urlencoded", "mul
 
 
 def har(exchanges: Iterable[Exchange], *, mask: Masker | None = None) -> dict[str, Any]:
-    """The whole document.
-
-    Args:
-        exchanges: what it holds, in their order.
-        mask: knows the workspace's keys; without one only what looks like a key is hidden.
-    """
-    mask = mask or Masker()
-    return {"log": {**_head(), "entries": [_entry(exchange, mask) for exchange in exchanges]}}
+    """The whole document, of *exchanges* in their order; *mask* says what to hide, None as each one's journal."""
+    return {"log": {**_head(), "entries": [_entry(exchange, mask or exchange.mask) for exchange in exchanges]}}
 
 
 def har_pieces(exchanges: Iterable[Exchange], *, mask: Masker) -> Iterator[bytes]:

@@ -9,20 +9,20 @@ from __future__ import annotations
 
 import json
 from array import array
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar, overload
 from urllib.parse import unquote
 
 import orjson
 
 from mockdify.http import Request
-from mockdify.masking import Masker, mask_headers, mask_text
+from mockdify.masking import Masker, masker
 from mockdify.sse import decode
 
 if TYPE_CHECKING:
     from mockdify.script import Rule
 
-__all__ = ["BUDGET", "CAP", "KEPT", "Ended", "Exchange", "Journal", "RequestView", "Violations", "dumps"]
+__all__ = ["BUDGET", "CAP", "KEPT", "Ended", "Exchange", "Journal", "RequestView", "Violations", "contract_check", "dumps"]
 
 Ended: TypeAlias = Literal["open", "complete", "aborted", "client gone", "reset"]
 Violations: TypeAlias = Callable[["Exchange"], Sequence[Any]]
@@ -47,6 +47,20 @@ def dumps(value: Any) -> bytes:
         return json.dumps(value, default=str).encode()
 
 
+def contract_check(release: str) -> Violations:
+    """What holds requests to Dify's contracts of *release*; they are read when the first one is."""
+
+    def check(exchange: Exchange) -> Sequence[Any]:
+        from mockdify.contracts import Contracts  # noqa: PLC0415 - few runs ask for it
+
+        contracts, raw = Contracts.load(release), exchange.raw
+        if not raw.path.startswith("/v1") or not contracts.covers(raw.path):
+            return ()
+        return contracts.check_request(raw.method, raw.target, raw.headers, raw.body)
+
+    return check
+
+
 class RequestView:
     """The request of an exchange, parsed when asked. Keys stand masked, except in the body."""
 
@@ -63,12 +77,12 @@ class RequestView:
     @property
     def path(self) -> str:
         """The path with its query, as sent."""
-        return mask_text(self._exchange.raw.target)
+        return self._exchange.mask.text(self._exchange.raw.target)
 
     @property
     def headers(self) -> dict[str, str]:
         """The headers by their names as sent; of repeated ones the last; secrets masked."""
-        return mask_headers(self._exchange.raw.headers)
+        return self._exchange.mask.headers(self._exchange.raw.headers)
 
     @property
     def body(self) -> bytes:
@@ -211,7 +225,12 @@ class Exchange:
     def path(self) -> str:
         """The request's path, without the query."""
         path = self._target.partition("?")[0]
-        return mask_text(unquote(path) if "%" in path else path)
+        return self.mask.text(unquote(path) if "%" in path else path)
+
+    @property
+    def mask(self) -> Masker:
+        """What hides the secrets of the exchange's workspace."""
+        return self._journal.mask
 
     def payload(self) -> int:
         """The bytes that are kept of both bodies, and of the head."""
@@ -297,10 +316,10 @@ class Exchange:
         """The exchange as JSON, without secrets: what `GET /_mockdify/journal` lists.
 
         Args:
-            mask: knows the workspace's keys; without one only what looks like a key is hidden.
+            mask: knows what to hide; None for the journal's own.
             violations: whether the request is held to the contracts.
         """
-        mask = mask or Masker()
+        mask = mask or self.mask
         raw, body = self.raw, self.body
         shown = mask.text(body.decode("utf-8", "replace"))
         asked = mask.text(raw.body.decode("utf-8", "replace"))
@@ -379,13 +398,24 @@ class Journal:
     They stand in a ring, so that opening, finding by id and dropping the oldest cost the same however many there are.
 
     Args:
+        now: the clock of the exchanges.
+        cap: how many are kept at most.
+        budget: how many bytes of payload are kept at most.
         check: what `Exchange.violations` asks.
+        secrets: the keys that are never to be shown; without it only what looks like one is hidden.
     """
 
     def __init__(
-        self, now: Callable[[], float], *, cap: int = CAP, budget: int = BUDGET, check: Violations | None = None
+        self,
+        now: Callable[[], float],
+        *,
+        cap: int = CAP,
+        budget: int = BUDGET,
+        check: Violations | None = None,
+        secrets: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         self._now = now
+        self._secrets = secrets
         self.cap, self.budget, self.check = max(1, cap), budget, check
         self._ring: list[Exchange | None] = []
         self._first = 1
@@ -443,6 +473,11 @@ class Journal:
             self._bytes -= oldest.payload()
 
     # ------------------------------------------------------------------ read
+    @property
+    def mask(self) -> Masker:
+        """What hides the secrets in whatever is shown."""
+        return masker(tuple(self._secrets()))
+
     @property
     def made(self) -> int:
         """How many exchanges there have been, kept or not: the id of the newest."""

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["Masker", "mask_headers", "mask_key", "mask_text"]
+__all__ = ["Masker", "mask_headers", "mask_key", "mask_text", "masker"]
 
 _TOKEN = re.compile(r"\b(?:app|dataset|ds|sk)-[A-Za-z0-9_\-]{4,}")
 _SECRET_HEADERS = {
@@ -78,6 +79,12 @@ class Masker:
         if isinstance(value, dict):
             return {self.text(str(key)): self.value(one) for key, one in value.items()}
         return [self.value(one) for one in value] if isinstance(value, list | tuple) else value
+
+
+@lru_cache(maxsize=64)
+def masker(tokens: tuple[str, ...]) -> Masker:
+    """A `Masker` of *tokens*, made once."""
+    return Masker(tokens)
 
 
 _HEURISTIC = Masker()

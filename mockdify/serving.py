@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, TextIO
 from mockdify.control import PREFIX, Control
 from mockdify.engine import Engine, Handling
 from mockdify.errors import MockdifyError
-from mockdify.masking import Masker
 from mockdify.server import Edge
 
 if TYPE_CHECKING:
@@ -150,4 +149,4 @@ def request_line(handling: Handling) -> str:
         line += f" fault={exchange.fault}"
     if exchange.ended not in ("complete", "open"):
         line += f" ({exchange.ended})"
-    return Masker(handling.workspace.tokens).text("\n  ".join([line, *(f"! {warning}" for warning in exchange.warnings if exchange.is_warned)]))
+    return exchange.mask.text("\n  ".join([line, *(f"! {warning}" for warning in exchange.warnings if exchange.is_warned)]))

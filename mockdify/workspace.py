@@ -141,7 +141,11 @@ class Workspace:
         self.store = Store(seed, id)
         self.script = template.make_script()
         self.journal = Journal(
-            self.clock.now, cap=template.journal_cap, budget=template.journal_budget, check=template.check
+            self.clock.now,
+            cap=template.journal_cap,
+            budget=template.journal_budget,
+            check=template.check,
+            secrets=lambda: self.tokens,
         )
         self.tasks: dict[str, Task] = {}
         self.open_replies = Signal()

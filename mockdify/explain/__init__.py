@@ -117,7 +117,8 @@ def explain(exchange: Exchange, workspace: Workspace) -> Explanation:
     mask = case.mask.text
     evidence = [text for finding in findings for text in finding.evidence]
     evidence[:0] = [finding.rule for finding in findings[1:]]
-    evidence += [f"off contract: {violation}" for violation in exchange.violations]
+    if exchange.status < 400:  # a refusal is explained already
+        evidence += [f"off contract: {violation}" for violation in exchange.violations]
     evidence += exchange.warnings if exchange.is_warned else []
     return Explanation(
         id=exchange.id,

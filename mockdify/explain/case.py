@@ -45,7 +45,7 @@ class Case:
     mask: Masker = field(init=False)
 
     def __post_init__(self) -> None:
-        self.mask = Masker(self.workspace.tokens)
+        self.mask = self.workspace.journal.mask
 
     @cached_property
     def request(self) -> Request:
