@@ -196,12 +196,13 @@ class Keyring:
         return key
 
     def find(self, which: str | Key) -> Key:
-        """The key with this id, token or name; of several with one name the one that works."""
+        """The key with this id, token or name; of several with one name the one that works and was not replaced."""
         if isinstance(which, Key):
             which = which.token
         exact = [key for key in self.keys if which in (key.id, key.token)]
         named = [key for key in self.keys if key.name == which]
-        found = exact or [key for key in named if key.state(self._now) == "active"] or named
+        live = [key for key in named if key.state(self._now) == "active" and key.replaced_by is None]
+        found = exact or live or named
         if len(found) == 1:
             return found[0]
         if found:
