@@ -78,5 +78,7 @@ NOT_JSON = DifyError(
     "Did not attempt to load JSON data because the request Content-Type was not 'application/json'.",
 )
 NO_METHOD = DifyError(405, "method_not_allowed", "The method is not allowed for the requested URL.")
+NO_SCHEMA = DifyError(500, "", "Unable to render schema", {"error": "Unable to render schema"})
+"""What 1.13's swagger.json answers."""
 NO_USER = DifyError(400, "invalid_param", "Arg user must be provided.")
 NUL_IN_TEXT = DifyError(400, "invalid_param", "A string literal cannot contain NUL (0x00) characters.")

@@ -101,7 +101,7 @@ def list_variables(ctx: Context) -> Reply:
     asked = ctx.payload
     if asked["variable_name"] is not None:
         raise UNHANDLED  # on PostgreSQL the filter ends in a 500 (`convvars.by_name`, both releases)
-    shown = [variable_json(ctx, conversation, variable) for variable in ctx.installed.app.conversation_variables]
+    shown = [variable_json(conversation, variable) for variable in ctx.installed.app.conversation_variables]
     if asked["last_id"] is not None:
         ids = [one["id"] for one in shown]
         if asked["last_id"] not in ids:
@@ -111,7 +111,7 @@ def list_variables(ctx: Context) -> Reply:
     return ctx.json({"limit": limit, "has_more": len(shown) > limit, "data": shown[:limit]})
 
 
-def variable_json(ctx: Context, conversation: Conversation, variable: Any) -> dict[str, Any]:
+def variable_json(conversation: Conversation, variable: Any) -> dict[str, Any]:
     """A conversation variable as Dify lists it: the value is always text."""
     value = conversation.variables.get(variable.name)
     return {
@@ -134,7 +134,15 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "object": (dict,),
     "array": (list,),
 }
-_WORDS = {str: "string", bool: "boolean", int: "integer", float: "float", dict: "object", list: "array[any]", type(None): "none"}
+_WORDS = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "float",
+    dict: "object",
+    list: "array[any]",
+    type(None): "none",
+}
 
 
 def update_variable(ctx: Context) -> Reply:
@@ -155,4 +163,4 @@ def update_variable(ctx: Context) -> Reply:
         raise bad_request(msg)
     conversation.variables[variable.name] = value
     conversation.variables_updated[variable.name] = ctx.now()
-    return ctx.json(variable_json(ctx, conversation, variable))
+    return ctx.json(variable_json(conversation, variable))
