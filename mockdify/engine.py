@@ -24,6 +24,7 @@ from mockdify.errors import (
     NO_METHOD,
     NO_PATH,
     NO_USER,
+    NO_SCHEMA,
     NOT_JSON,
     NUL_IN_TEXT,
     UNHANDLED,
@@ -233,6 +234,8 @@ class Engine:
         if found is not None:
             yield from whole(*found)
             return
+        if path == "/v1/swagger.json" and profile.broken_swagger:
+            raise NO_SCHEMA
         if path == "/v1" or "//" in path:
             target = "/v1/" if path == "/v1" else "/" + "/".join(filter(None, path.split("/")))
             query = request.target.partition("?")[2]
