@@ -20,11 +20,21 @@ from mockdify.masking import Masker, masker
 from mockdify.sse import decode
 
 if TYPE_CHECKING:
+    from mockdify.profiles import Profile
     from mockdify.script import Rule
 
-    from mockdify.profiles import Profile
-
-__all__ = ["BUDGET", "CAP", "KEPT", "Ended", "Exchange", "Journal", "RequestView", "Violations", "contract_check", "dumps"]
+__all__ = [
+    "BUDGET",
+    "CAP",
+    "KEPT",
+    "Ended",
+    "Exchange",
+    "Journal",
+    "RequestView",
+    "Violations",
+    "contract_check",
+    "dumps",
+]
 
 Ended: TypeAlias = Literal["open", "complete", "aborted", "client gone", "reset"]
 Violations: TypeAlias = Callable[["Exchange"], Sequence[Any]]

@@ -50,9 +50,7 @@ def template(**changed):
 
 
 def engine(*, token=None, time=None, control=True, **changed):
-    return Engine(
-        template(**changed), time=time or Time(), control=Control(token) if control else None
-    )
+    return Engine(template(**changed), time=time or Time(), control=Control(token) if control else None)
 
 
 def perform(steps):

@@ -49,7 +49,12 @@ def test_an_exchange_has_the_request_and_all_that_was_sent():
     server = engine()
     got = chat(server, "hi", streaming=True)
     exchange = server.default.journal.last
-    assert (exchange.app, exchange.user, exchange.method, exchange.path) == ("chat", "alice", "POST", "/v1/chat-messages")
+    assert (exchange.app, exchange.user, exchange.method, exchange.path) == (
+        "chat",
+        "alice",
+        "POST",
+        "/v1/chat-messages",
+    )
     assert exchange.request.json["query"] == "hi"
     assert exchange.body == got.body
     assert exchange.events == got.events
@@ -83,7 +88,14 @@ def test_the_first_word_on_how_it_ended_stays(how):
 
 def test_a_client_that_leaves_is_noted():
     server = engine()
-    steps = server.handle(request("POST", "/v1/chat-messages", {"inputs": {}, "query": "a b c", "user": "u", "response_mode": "streaming"}, key=KEYS["chat"]))
+    steps = server.handle(
+        request(
+            "POST",
+            "/v1/chat-messages",
+            {"inputs": {}, "query": "a b c", "user": "u", "response_mode": "streaming"},
+            key=KEYS["chat"],
+        )
+    )
     next(steps)
     next(steps)
     steps.close()
@@ -92,7 +104,14 @@ def test_a_client_that_leaves_is_noted():
 
 def test_a_reset_in_mid_stream_is_noted_and_the_next_journal_is_empty():
     server = engine()
-    steps = server.handle(request("POST", "/v1/chat-messages", {"inputs": {}, "query": "a b c", "user": "u", "response_mode": "streaming"}, key=KEYS["chat"]))
+    steps = server.handle(
+        request(
+            "POST",
+            "/v1/chat-messages",
+            {"inputs": {}, "query": "a b c", "user": "u", "response_mode": "streaming"},
+            key=KEYS["chat"],
+        )
+    )
     next(steps)
     old = server.default.journal
     server.reset(server.default)
@@ -112,7 +131,9 @@ def test_what_is_asked_of_the_control_api_stands_in_no_journal():
 
 @given(st.binary(max_size=60), st.text(max_size=20), st.text(st.characters(exclude_characters="\0"), max_size=20))
 def test_a_request_comes_back_as_it_was(body, target, value):
-    sent = Request(method="POST", target="/" + target, headers=(("A", value), ("b", "2"), ("A", "3")), body=body, scheme="https")
+    sent = Request(
+        method="POST", target="/" + target, headers=(("A", value), ("b", "2"), ("A", "3")), body=body, scheme="https"
+    )
     assert journal().open(sent).raw == sent
 
 
@@ -290,7 +311,14 @@ def test_no_key_is_ever_shown_in_full(token):
     ask(server, "GET", f"/v1/parameters/{token}?api_key={token}", key=token)
     ask(server, "GET", "/v1/info", headers=(("X-Api-Key", token), ("Cookie", f"k={token}"), ("X-Other", f"is {token}")))
     ask(server, "POST", "/v1/chat-messages", b'{"query": "' + token.encode(), key=token)
-    ask(server, "POST", "/v1/chat-messages", b"\xff\xfe" + token.encode(), key=token, headers=(("Content-Type", "image/png"),))
+    ask(
+        server,
+        "POST",
+        "/v1/chat-messages",
+        b"\xff\xfe" + token.encode(),
+        key=token,
+        headers=(("Content-Type", "image/png"),),
+    )
     ask(server, "GET", "/v1/info", key=token[:-1] + "X")
     control(server, "DELETE", f"/apps/chat/keys/{token}")
     ask(server, "GET", "/v1/info", key=token)
@@ -336,9 +364,31 @@ def test_violations_are_found_when_somebody_asks():
 
 def test_a_served_request_that_breaks_the_contract_is_told():
     server = engine()
-    perform(server.handle(request("POST", "/v1/chat-messages", {"inputs": {}, "query": "x", "user": "u", "response_mode": "blocking", "conversation_id": "", "files": []}, key=KEYS["chat"])))
+    perform(
+        server.handle(
+            request(
+                "POST",
+                "/v1/chat-messages",
+                {
+                    "inputs": {},
+                    "query": "x",
+                    "user": "u",
+                    "response_mode": "blocking",
+                    "conversation_id": "",
+                    "files": [],
+                },
+                key=KEYS["chat"],
+            )
+        )
+    )
     assert server.default.journal.last.violations == []
-    ask(server, "POST", "/v1/chat-messages", {"inputs": {}, "query": "x", "user": "u", "auto_generate_name": "yes"}, key=KEYS["chat"])
+    ask(
+        server,
+        "POST",
+        "/v1/chat-messages",
+        {"inputs": {}, "query": "x", "user": "u", "auto_generate_name": "yes"},
+        key=KEYS["chat"],
+    )
     exchange = server.default.journal.last
     assert exchange.status == 200
     assert exchange.violations

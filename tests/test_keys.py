@@ -334,7 +334,9 @@ def test_a_key_is_in_one_state(now, expires, revoked):
 
 
 def test_over_http_a_key_is_shown_in_full_once(server):
-    made = control(server, "POST", "/apps/chat/keys", {"name": "ci", "environment": "testing", "rotation_period": "90d"})
+    made = control(
+        server, "POST", "/apps/chat/keys", {"name": "ci", "environment": "testing", "rotation_period": "90d"}
+    )
     assert made.status == 201
     token = made.json["token"]
     assert info(server, token) == 200
@@ -456,5 +458,3 @@ def test_a_server_that_is_not_there_is_told():
     got = cli("http://127.0.0.1:9/v1", "list", "chat")
     assert got.exit_code == 2
     assert "no server answers at http://127.0.0.1:9/_mockdify" in got.output
-
-

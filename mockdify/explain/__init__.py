@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mockdify.explain import answers, bodies, doors, things
@@ -116,7 +116,7 @@ def explain(exchange: Exchange, workspace: Workspace) -> Explanation:
     findings = list(_findings(case))
     mask = case.mask.text
     evidence = [text for finding in findings for text in finding.evidence]
-    evidence[:0] = [finding.rule for finding in findings[1:]]
+    evidence[:0] = [finding.rule for finding in findings[1:] if finding.rule]
     if exchange.status < 400:  # a refusal is explained already
         evidence += [f"off contract: {violation}" for violation in exchange.violations]
     evidence += exchange.warnings if exchange.is_warned else []
@@ -132,11 +132,14 @@ def explain(exchange: Exchange, workspace: Workspace) -> Explanation:
 
 def _findings(case: Case) -> list[Finding]:
     """What is to be said, the most telling first."""
-    found = [answers.fault_struck(case)]
-    if not any(spec.kind.when == "before" for spec in case.exchange.struck):
-        found.append(_refusal(case) if case.status >= 300 or case.told else _served(case))
-    found.insert(0 if case.exchange.ended in ("client gone", "reset") and not case.told else 1, answers.ended(case))
-    return [finding for finding in found if finding is not None]
+    ended, struck = answers.ended(case), answers.fault_struck(case)
+    found = [one for one in (struck, ended) if one is not None]
+    if any(spec.kind.when == "before" for spec in case.exchange.struck):
+        return found
+    if case.status >= 300 or case.told:
+        return [*found[:1], _refusal(case), *found[1:]] if struck else [_refusal(case), *found]
+    served = _served(case)
+    return [*found, replace(served, rule="", nearest=(), fix=())] if found else [served]
 
 
 def _served(case: Case) -> Finding:
@@ -173,9 +176,10 @@ def _verdict(case: Case) -> str:
     said = f"{exchange.method} {exchange.path} → {exchange.status or 'nothing sent'}"
     if case.told:
         where = " as an error event:" if exchange.is_stream else ""
-        said += f"{where} {case.code} {case.message.splitlines()[0] if case.message else ''!r}".rstrip()
+        text = case.message.partition(" You have requested this URI")[0].partition("\n")[0]
+        said += f"{where} {case.code} {text!r}"
     elif case.run_error is not None:
-        said += f", but the run failed: {case.run_error.splitlines()[0] if case.run_error else ''!r}"
+        said += f", but the run failed: {case.run_error.partition(chr(10))[0]!r}"
     if exchange.ended != "complete":
         said += f" ({exchange.ended})"
     return said

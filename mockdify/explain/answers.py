@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["answered", "ended", "fault_struck", "fault_unknown", "model_failed", "model_unknown", "run_failed"]
 
-_SHOWN = 3
+_SHOWN = 5
 _GENERATING = (
     "/v1/chat-messages",
     "/v1/completion-messages",
@@ -143,7 +143,8 @@ def answered(case: Case) -> Finding:
         evidence=(f"{why}, so that {what} was given",),
         nearest=tuple(closest),
         fix=(
-            "add an answer: [[apps.answers]] in the file, .answer(…) in Python, or POST /_mockdify/apps/{app}/answers",
+            "add an answer: [[apps.answers]] in the file, .answer(…) in Python, or "
+            f"POST /_mockdify/apps/{case.exchange.app}/answers",
         ),
     )
 

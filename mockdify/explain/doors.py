@@ -31,8 +31,8 @@ def key_refused(case: Case) -> Finding:
     scheme, _, token = header.strip().partition(" ")
     if not token:
         known = _opens(case, scheme)
-        what = f"which is the key {mask_key(scheme)} without a scheme" if known else "one word without a scheme"
-        return _not_bearer(f"the Authorization header is {what}")
+        what = f"the bare key {mask_key(scheme)}" if known else "a single word"
+        return _not_bearer(f"the Authorization header is {what}, without a scheme before it")
     if scheme.lower() != "bearer":
         return _not_bearer(f"the Authorization header's scheme is {scheme!r}")
     return _key_unknown(case, token.strip())
@@ -106,17 +106,18 @@ def _difference(given: str, known: str) -> str:
         return "only upper and lower case differ"
     if len(given) != len(known):
         return f"{len(given)} characters instead of {len(known)}"
-    return f"the same length, {sum(a != b for a, b in zip(given, known, strict=True))} characters differ"
+    wrong = sum(a != b for a, b in zip(given, known, strict=True))
+    return f"{wrong} of its {len(known)} characters {'is' if wrong == 1 else 'are'} another"
 
 
 def _key_known(case: Case, app: str, key: Key) -> Finding:
     now, shown = case.exchange.started, f"the key {key.name!r} ({mask_key(key.token)}) of app {app!r}"
     if key.revoked_at is not None and now >= key.revoked_at:
         evidence = [f"{shown} was revoked {ago(key.revoked_at, now)} this request"]
-        return _ended(case, key, "a revoked key opens nothing, from the next call on", evidence)
+        return _ended(case, app, key, "a revoked key opens nothing, from the next call on", evidence)
     if key.expires_at is not None and now >= key.expires_at:
         evidence = [f"{shown} expired {ago(key.expires_at, now)} this request, by the workspace's clock"]
-        return _ended(case, key, "a key past its time opens nothing", evidence)
+        return _ended(case, app, key, "a key past its time opens nothing", evidence)
     if app == DATASET:
         return Finding(
             rule="a knowledge key opens the knowledge API only",
@@ -137,13 +138,13 @@ def _key_known(case: Case, app: str, key: Key) -> Finding:
     )
 
 
-def _ended(case: Case, key: Key, rule: str, evidence: list[str]) -> Finding:
+def _ended(case: Case, app: str, key: Key, rule: str, evidence: list[str]) -> Finding:
     successor = next((one for _, one in _keys(case) if one.id == key.replaced_by), None)
     nearest: tuple[str, ...] = ()
     if successor is not None:
         evidence.append("it was rotated")
         nearest = (f"its successor is {mask_key(successor.token)} ({successor.id})",)
-    fix = ("read the new key at the next call, or create one: POST /_mockdify/apps/{app}/keys",)
+    fix = (f"use the app's current key, or create one: POST /_mockdify/apps/{app}/keys",)
     return Finding(rule=rule, evidence=tuple(evidence), nearest=nearest, fix=fix)
 
 
@@ -185,6 +186,8 @@ def path_unknown(case: Case) -> Finding:
 
 
 _REPAIRS: tuple[tuple[Callable[[str], str], str], ...] = (
+    (lambda path: path.strip(), "blanks around it"),
+    (lambda path: path.lower(), "upper case letters"),
     (lambda path: re.sub("/{2,}", "/", path), "doubled slashes"),
     (lambda path: path.rstrip("/") or "/", "a slash at the end"),
     (
@@ -196,9 +199,7 @@ _REPAIRS: tuple[tuple[Callable[[str], str], str], ...] = (
         "the prefix /v1 twice, as a base URL that has it already gives",
     ),
     (lambda path: path if path.startswith("/v1") else f"/v1{path}", "the missing prefix /v1"),
-    (lambda path: path.lower(), "upper case letters"),
     (lambda path: path.replace("_", "-"), "underscores instead of hyphens"),
-    (lambda path: path.strip(), "blanks around it"),
 )
 
 

@@ -43,7 +43,7 @@ def thing_missing(case: Case) -> Finding:
         if not found:
             nearest += [f"{name}: {one}" for one in _near(case, given)]
     evidence.append(f"the request came from user {case.user or 'DEFAULT-USER'!r} of app {case.exchange.app!r}")
-    if not case.user and case.match is not None:
+    if not (case.asked.get("user") or case.request.query.get("user")):
         evidence.append("it names no user, so that it came from the user DEFAULT-USER, whom all such requests share")
     owners = [(app, user) for _, given in case.ids for app, user in _owners(case.workspace, given)]
     for app, user in dict.fromkeys(owners):
@@ -51,7 +51,7 @@ def thing_missing(case: Case) -> Finding:
             fix.append(f"use the key of app {app!r}")
         if user != case.user:
             fix.append(f"send user={user!r}, the one who made it")
-    if "conversation_id" in dict(case.ids):
+    if case.exchange.method == "POST" and "conversation_id" in dict(case.ids):
         fix.append("leave conversation_id out (or send '') to begin a new conversation")
     return Finding(
         rule=rule,

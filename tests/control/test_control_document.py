@@ -69,7 +69,11 @@ def test_every_served_route_is_documented_and_nothing_else():
         for method, path, operation in OPERATIONS
         if operation["operationId"].endswith("In")
     }
-    told |= {(method.upper(), path.removeprefix("/_mockdify")) for method, path, operation in OPERATIONS if not operation["operationId"].endswith("In")}
+    told |= {
+        (method.upper(), path.removeprefix("/_mockdify"))
+        for method, path, operation in OPERATIONS
+        if not operation["operationId"].endswith("In")
+    }
     assert told == served
 
 

@@ -88,14 +88,24 @@ def test_the_admin_token_is_masked_where_a_client_sends_it_astray():
 # --- without a token: this machine only ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:5001", "localhost:5001", "LOCALHOST", "[::1]:5001", "127.0.0.2", "a.localhost:1"])
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:5001", "localhost:5001", "LOCALHOST", "[::1]:5001", "127.0.0.2", "a.localhost:1"]
+)
 def test_this_machine_is_answered(host):
     assert control(engine(), "GET", "/journal", host=host).status == 200
 
 
 @pytest.mark.parametrize(
     "host",
-    ["evil.example", "127.0.0.1.evil.example:5001", "localhost.evil.example", "192.168.0.7:5001", "", "[::2]:5001", "mockdify:5001"],
+    [
+        "evil.example",
+        "127.0.0.1.evil.example:5001",
+        "localhost.evil.example",
+        "192.168.0.7:5001",
+        "",
+        "[::2]:5001",
+        "mockdify:5001",
+    ],
 )
 def test_another_name_is_refused_because_it_may_be_rebound(host):
     got = control(engine(), "GET", "/journal", host=host)
@@ -104,7 +114,9 @@ def test_another_name_is_refused_because_it_may_be_rebound(host):
 
 
 def test_with_a_token_any_name_will_do():
-    got = control(engine(token="hush"), "GET", "/journal", host="mockdify:5001", headers=(("X-Mockdify-Admin", "hush"),))
+    got = control(
+        engine(token="hush"), "GET", "/journal", host="mockdify:5001", headers=(("X-Mockdify-Admin", "hush"),)
+    )
     assert got.status == 200
 
 
@@ -125,7 +137,9 @@ def test_a_page_on_this_machine_may_read_the_answer():
     page = ("Origin", "http://localhost:3000")
     got = control(engine(), "GET", "/journal", headers=(page,))
     assert (got.status, got.headers["Access-Control-Allow-Origin"]) == (200, "http://localhost:3000")
-    asked = control(engine(token="hush"), "OPTIONS", "/faults", headers=(page, ("Access-Control-Request-Method", "POST")))
+    asked = control(
+        engine(token="hush"), "OPTIONS", "/faults", headers=(page, ("Access-Control-Request-Method", "POST"))
+    )
     assert asked.status == 204
     assert "X-Mockdify-Admin" in asked.headers["Access-Control-Allow-Headers"]
 
@@ -135,7 +149,14 @@ def test_health_answers_everybody():
 
 
 def test_the_service_api_answers_everybody():
-    got = ask(engine(), "GET", "/v1/info", key="app-chat-demo", host="evil.example", headers=(("Origin", "https://evil.example"),))
+    got = ask(
+        engine(),
+        "GET",
+        "/v1/info",
+        key="app-chat-demo",
+        host="evil.example",
+        headers=(("Origin", "https://evil.example"),),
+    )
     assert got.status == 200
 
 

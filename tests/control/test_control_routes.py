@@ -101,7 +101,10 @@ def test_a_taken_id_is_refused(server):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        ({"ap": []}, "unknown key 'ap'; allowed: id, seed, profile, apps, pace, ping_interval, clock; did you mean 'apps'?"),
+        (
+            {"ap": []},
+            "unknown key 'ap'; allowed: id, seed, profile, apps, pace, ping_interval, clock; did you mean 'apps'?",
+        ),
         ({"apps": ["chatt"]}, "there is no app 'chatt'; there is: completion, chat"),
         ({"profile": "9.9"}, "there is no profile '9.9'"),
         ({"id": "a b"}, "an id of up to 64 letters"),
@@ -220,7 +223,10 @@ def test_one_exchange(server, name):
 
 
 def test_an_exchange_that_is_not_there_says_why(told):
-    assert "there is no exchange '9': no request had it; kept are 1 to 4" in control(told, "GET", "/journal/9").json["message"]
+    assert (
+        "there is no exchange '9': no request had it; kept are 1 to 4"
+        in control(told, "GET", "/journal/9").json["message"]
+    )
     control(told, "POST", "/reset")
     assert "there is none at all" in control(told, "GET", "/journal/1").json["message"]
 
@@ -252,7 +258,13 @@ def test_a_filter_that_cannot_be_is_refused(server, query, message):
 
 
 def test_a_fault_over_http_strikes_as_told(server):
-    body = {"fault": "rate-limit", "on": "POST /v1/chat-messages", "when": {"user": "bob"}, "times": 2, "retry_after": 3}
+    body = {
+        "fault": "rate-limit",
+        "on": "POST /v1/chat-messages",
+        "when": {"user": "bob"},
+        "times": 2,
+        "retry_after": 3,
+    }
     made = control(server, "POST", "/faults", body)
     assert made.status == 201
     assert made.json["options"] == {"retry_after": 3}
@@ -419,7 +431,10 @@ def test_a_wrong_method_is_told_with_the_right_ones(server):
 @pytest.mark.parametrize(
     ("body", "message"),
     [
-        (b'{"fault": "rate-limit",}', "the body is not JSON: Expecting property name enclosed in double quotes at line 1, column 24"),
+        (
+            b'{"fault": "rate-limit",}',
+            "the body is not JSON: Expecting property name enclosed in double quotes at line 1, column 24",
+        ),
         (b"[1]", "the body must be a JSON object with: fault, on, when"),
         (b'"x"', "the body must be a JSON object"),
         (b"\xff{}", "the body is not UTF-8 (byte 0)"),
@@ -467,7 +482,13 @@ def test_without_a_control_api_its_paths_are_difys_404():
 
 
 def test_half_a_character_in_a_request_does_not_break_the_journal(server):
-    ask(server, "POST", "/v1/chat-messages", b'{"query": "\\ud800", "n": 1e999, "big": 123456789012345678901234567890}', key=KEYS["chat"])
+    ask(
+        server,
+        "POST",
+        "/v1/chat-messages",
+        b'{"query": "\\ud800", "n": 1e999, "big": 123456789012345678901234567890}',
+        key=KEYS["chat"],
+    )
     assert ids(server) == [1]
     assert control(server, "GET", "/journal", query={"format": "har"}).status == 200
     assert control(server, "GET", "/journal/1/why").status == 200
@@ -500,5 +521,3 @@ def test_a_body_of_another_type_is_read_all_the_same(server):
     """`curl -d` says that it sends a form."""
     form = (("Content-Type", "application/x-www-form-urlencoded"),)
     assert control(server, "POST", "/faults", {"fault": "rate-limit"}, headers=form).status == 201
-
-

@@ -27,7 +27,12 @@ def dialogue(user):
     yield "POST", "/v1/chat-messages", {**body, "response_mode": "blocking"}, KEYS["chat"]
     yield "POST", "/v1/chat-messages", body, KEYS["agent"]
     yield "POST", "/v1/chat-messages", body, KEYS["chatflow"]
-    yield "POST", "/v1/workflows/run", {"inputs": {"query": "x", "name": "n", "text": "t"}, "user": user, "response_mode": "streaming"}, KEYS["workflow"]
+    yield (
+        "POST",
+        "/v1/workflows/run",
+        {"inputs": {"query": "x", "name": "n", "text": "t"}, "user": user, "response_mode": "streaming"},
+        KEYS["workflow"],
+    )
     yield "GET", f"/v1/conversations?user={user}", None, KEYS["chat"]
     yield "GET", "/v1/nothing", None, KEYS["chat"]
 
@@ -52,7 +57,13 @@ def test_two_runs_are_byte_identical():
         server = engine(**FROZEN)
         for fault in FAULTS:
             control(server, "POST", "/faults", fault)
-        runs.append((answers(server, ALONE), control(server, "GET", "/journal").body, control(server, "GET", "/journal?format=har").body))
+        runs.append(
+            (
+                answers(server, ALONE),
+                control(server, "GET", "/journal").body,
+                control(server, "GET", "/journal?format=har").body,
+            )
+        )
     assert runs[0] == runs[1]
     statuses = {status for one in runs[0][0].values() for status, *_ in one}
     assert {200, 429} <= statuses
@@ -87,15 +98,28 @@ def test_two_servers_with_a_frozen_clock_send_the_same_bytes():
     """As above over real sockets and `mockdify serve`."""
 
     def run():
-        serve = [sys.executable, "-m", "mockdify", "serve", "--port", "0", "--json", "--quiet", "--seed", "7", "--clock", "frozen"]
+        serve = [
+            sys.executable,
+            "-m",
+            "mockdify",
+            "serve",
+            "--port",
+            "0",
+            "--json",
+            "--quiet",
+            "--seed",
+            "7",
+            "--clock",
+            "frozen",
+        ]
         with subprocess.Popen(serve, stdout=subprocess.PIPE, text=True) as server:
             ready = server.stdout.readline()
-            got = subprocess.run([sys.executable, "-c", SCRIPT], input=ready.encode(), capture_output=True, check=True, timeout=30)
+            got = subprocess.run(
+                [sys.executable, "-c", SCRIPT], input=ready.encode(), capture_output=True, check=True, timeout=30
+            )
             server.terminate()
         return json.loads(ready)["keys"], got.stdout
 
     first, second = run(), run()
     assert first == second
     assert first[1].count(b"message_end") == 6
-
-
