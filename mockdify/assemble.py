@@ -9,6 +9,7 @@ from pathlib import Path
 from mockdify.apps import DEMO_KEYS, DEMO_MODES, App, demo_app
 from mockdify.config import AppConfig, Config, Settings
 from mockdify.errors import MockdifyError
+from mockdify.journal import contract_check
 from mockdify.profiles import profile_named
 from mockdify.workspace import AppTemplate, Template
 
@@ -26,8 +27,9 @@ def template_of(config: Config, settings: Settings, *, demo: Collection[str] | N
     apps = [_demo(name) for name in demo]
     apps += [_configured(said) for said in config.apps]
     _check_keys(apps)
+    profile = profile_named(settings.profile)
     return Template(
-        profile=profile_named(settings.profile),
+        profile=profile,
         apps=tuple(apps),
         make_script=config.script,
         faults=config.faults,
@@ -39,6 +41,7 @@ def template_of(config: Config, settings: Settings, *, demo: Collection[str] | N
         silence=settings.silence,
         clock_start=settings.clock.at,
         clock_frozen=settings.clock.frozen,
+        check=contract_check(profile.version),
     )
 
 

@@ -75,6 +75,8 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--config", type=click.Path(path_type=Path), help="mockdify.toml or a pyproject.toml."),
         click.option("--coalesce", is_flag=True, default=None, help="Write unpaced streams in few pieces."),
         click.option("--strict-http", is_flag=True, default=None, help="Keep-alive and connections as Dify's server."),
+        click.option("--admin-token", help="What a caller of the control API must send. [default: nothing, from localhost]"),
+        click.option("--no-admin", "admin", is_flag=True, flag_value=False, default=None, help="No control API."),
         click.option("--quiet", is_flag=True, default=None, help="No line per request."),
     ]
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
@@ -176,3 +178,87 @@ def profiles(releases: tuple[str, ...], as_json: bool) -> None:
         raise click.UsageError(msg)
     rows = listing.differing_rows(*map(profile_named, releases)) if releases else listing.profile_rows()
     listing.show(rows, as_json=as_json)
+
+
+@main.group("keys", cls=_Group, context_settings=_CONTEXT)
+@click.option("--admin", "url", envvar="MOCKDIFY_ADMIN_URL", help="The server's control API. [default: http://127.0.0.1:5001/_mockdify]")
+@click.option("--admin-token", "token", envvar="MOCKDIFY_ADMIN_TOKEN", help="What it was started with.")
+@click.option("--workspace", help="The workspace. [default: the default one]")
+@click.pass_context
+def keys(ctx: click.Context, url: str | None, token: str | None, workspace: str | None) -> None:
+    """The API keys of a running server: create, rotate, revoke, and see which are used."""
+    from mockdify.control.client import DEFAULT, Admin  # noqa: PLC0415 - urllib, not for --help
+
+    ctx.obj = Admin(url or DEFAULT, token=token, workspace=workspace)
+
+
+def _print_keys(found: list[dict[str, Any]], *, as_json: bool) -> None:
+    import json  # noqa: PLC0415 - not for --help
+
+    from mockdify.control.client import key_table  # noqa: PLC0415
+
+    click.echo(json.dumps(found, ensure_ascii=False) if as_json else key_table(found))
+
+
+def _print_key(made: dict[str, Any], *, as_json: bool) -> None:
+    import json  # noqa: PLC0415 - not for --help
+
+    from mockdify.control.client import key_line  # noqa: PLC0415
+
+    click.echo(json.dumps(made, ensure_ascii=False) if as_json else key_line(made))
+
+
+@keys.command("list")
+@click.argument("app")
+@_AS_JSON
+@click.pass_obj
+def list_keys(admin: Any, app: str, as_json: bool) -> None:
+    """The keys of APP (`dataset` for the knowledge API), revoked ones too. Tokens are masked."""
+    _print_keys(admin.call("GET", admin.keys(app))["items"], as_json=as_json)
+
+
+@keys.command("create")
+@click.argument("app")
+@click.option("--name", help="What it is for. [default: default]")
+@click.option("--environment", help="development, testing or production. [default: development]")
+@click.option("--token", help="The key itself. [default: one made from the seed]")
+@click.option("--expires-in", help="How long it works, such as 90d.")
+@click.option("--rotation-period", help="After how long it is overdue, such as 90d.")
+@_AS_JSON
+@click.pass_obj
+def create_key(admin: Any, /, app: str, as_json: bool, **said: str | None) -> None:
+    """Make a key for APP. It is printed in full, this once."""
+    given = {name: value for name, value in said.items() if value is not None}
+    _print_key(admin.call("POST", admin.keys(app), given), as_json=as_json)
+
+
+@keys.command("rotate")
+@click.argument("app")
+@click.argument("key")
+@click.option("--grace", help="How long the old one goes on working, such as 1h. [default: not at all]")
+@_AS_JSON
+@click.pass_obj
+def rotate_key(admin: Any, app: str, key: str, grace: str | None, as_json: bool) -> None:
+    """Put a new key in the place of KEY (id, token or name). It is printed in full, this once."""
+    given = {} if grace is None else {"grace": grace}
+    _print_key(admin.call("POST", admin.keys(app, key, "rotate"), given), as_json=as_json)
+
+
+@keys.command("revoke")
+@click.argument("app")
+@click.argument("key")
+@_AS_JSON
+@click.pass_obj
+def revoke_key(admin: Any, app: str, key: str, as_json: bool) -> None:
+    """End KEY (id, token or name): the next call with it gets Dify's 401."""
+    _print_keys([admin.call("DELETE", admin.keys(app, key))], as_json=as_json)
+
+
+@keys.command("report")
+@click.option("--unused", is_flag=True, help="Only keys that were never used.")
+@_AS_JSON
+@click.pass_obj
+def report_keys(admin: Any, unused: bool, as_json: bool) -> None:
+    """All keys with when they were last used: what is unused, overdue, expired or revoked."""
+    found = admin.call("GET", "/keys")["items"]
+    _print_keys([key for key in found if key["never_used"] or not unused], as_json=as_json)

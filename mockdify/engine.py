@@ -24,6 +24,7 @@ from mockdify.errors import (
     NO_METHOD,
     NO_PATH,
     NO_USER,
+    NO_SCHEMA,
     NOT_JSON,
     NUL_IN_TEXT,
     UNHANDLED,
@@ -46,6 +47,7 @@ from mockdify.workspace import Installed, Template, Workspace
 
 if TYPE_CHECKING:
     from mockdify.journal import Exchange
+    from mockdify.keys import Key
     from mockdify.profiles import Profile
 
 __all__ = ["Engine", "Handling"]
@@ -53,6 +55,8 @@ __all__ = ["Engine", "Handling"]
 log = logging.getLogger("mockdify")
 
 FAULT_HEADER = "x-mockdify-fault"
+CONTROL = "/_mockdify"
+"""What begins like this is asked of mockdify itself: no key, no fault and no journal entry."""
 BODY_LIMIT = 110 * 1024 * 1024
 """The largest body taken at all: a video of 100 MB and its form. Dify's own nginx stops at 100 MB."""
 _USER_LIMIT = 255
@@ -87,7 +91,7 @@ class Engine:
         self.router = Router(endpoints)
         self.control = control
         self.workspaces: dict[str, Workspace] = {}
-        self._keys: dict[str, tuple[Workspace, Installed | None]] = {}
+        self._keys: dict[str, tuple[Workspace, Installed | None, Key]] = {}
         self.default = self.create("default", template)
 
     # ------------------------------------------------------------------ workspaces
@@ -113,10 +117,15 @@ class Engine:
 
     def learn_keys(self, workspace: Workspace) -> None:
         """Make every key of *workspace* lead to it."""
-        self._keys[workspace.dataset_key] = (workspace, None)
+        for key in workspace.dataset_keys:
+            self._keys[key.token] = (workspace, None, key)
         for installed in workspace.apps.values():
             for key in installed.keys:
-                self._keys[key.token] = (workspace, installed)
+                self._keys[key.token] = (workspace, installed, key)
+
+    def knows_key(self, token: str) -> bool:
+        """Whether *token* leads to a workspace, revoked or not."""
+        return token in self._keys
 
     def forget(self, workspace: Workspace) -> None:
         """Close a workspace: its keys are unknown from now on, its open replies end."""
@@ -125,10 +134,16 @@ class Engine:
             del self.workspaces[workspace.id]
         workspace.open_replies.set()
 
-    def reset(self, workspace: Workspace, template: Template | None = None) -> Workspace:
-        """A fresh world in the place of *workspace*; what still runs in the old one is cut off and heard no more."""
+    def reset(self, workspace: Workspace, template: Template | None = None, *, key_suffix: str | None = None) -> Workspace:
+        """A fresh world in the place of *workspace*; what still runs in the old one is cut off and heard no more.
+
+        Args:
+            template: what it is made of; None for the same again.
+            key_suffix: None for the same keys again.
+        """
         self.forget(workspace)
-        fresh = self.create(workspace.id, template or workspace.template, key_suffix=workspace.key_suffix)
+        suffix = workspace.key_suffix if key_suffix is None else key_suffix
+        fresh = self.create(workspace.id, template or workspace.template, key_suffix=suffix)
         if workspace is self.default:
             self.default = fresh
         return fresh
@@ -140,11 +155,14 @@ class Engine:
 
     def open(self, request: Request) -> Handling:
         """Enter *request* in the journal of its workspace and prepare its reply."""
+        if self.control is not None and request.target.startswith(CONTROL):
+            aside = self.default.journal.aside(request)
+            return Handling(self.default, aside, self.control(self, request))
         token, error = _token_of(request)
         key, suffix = split_key(token) if "!" in token and token not in self._keys else (token, "")
         known = self._keys.get(key)
-        workspace, installed = known or (self.default, None)
-        if error is None and known is None:
+        workspace, installed, door = known or (self.default, None, None)
+        if error is None and not (door is not None and door.use(workspace.clock.now())):
             error = _BAD_TOKEN
         exchange = workspace.journal.open(request)
         profile = workspace.profile
@@ -157,7 +175,7 @@ class Engine:
         exchange.profile = profile
         reply = self._routed(workspace, installed, exchange, request, token, suffix, error)
         guarded = _guarded(request, profile, workspace, exchange, reply)
-        return Handling(workspace, exchange, _sent(guarded, exchange, workspace.clock.now))
+        return Handling(workspace, exchange, _sent(guarded, exchange, workspace))
 
     def _routed(
         self,
@@ -202,6 +220,7 @@ class Engine:
         struck = _struck(ctx, match, token, suffix)
         if struck:
             ctx.exchange.fault = ", ".join(spec.name for spec in struck)
+            ctx.exchange.struck = tuple(struck)
             context = FaultContext(ctx.request, ctx.profile, ctx.now)
             reply = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
             for spec in struck:
@@ -209,15 +228,14 @@ class Engine:
         yield from reply
 
     def _elsewhere(self, workspace: Workspace, profile: Profile, request: Request) -> Reply:
-        """Paths that are no endpoint: redirects, signed downloads, the control API, Dify's HTML 404."""
+        """Paths that are no endpoint: redirects, signed downloads, Dify's HTML 404."""
         path = request.path
-        if path.startswith("/_mockdify") and self.control is not None:
-            yield from self.control(self, request)
-            return
         found = _signed_download(self.workspaces.values(), request)
         if found is not None:
             yield from whole(*found)
             return
+        if path == "/v1/swagger.json" and profile.broken_swagger:
+            raise NO_SCHEMA
         if path == "/v1" or "//" in path:
             target = "/v1/" if path == "/v1" else "/" + "/".join(filter(None, path.split("/")))
             query = request.target.partition("?")[2]
@@ -370,19 +388,29 @@ def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange:
             begun = True
             yield step
     except DifyError as error:
+        error.__traceback__ = None  # many errors are constants: each raise would add to it, and keep its frames alive
         yield from error_reply(FaultContext(request, profile, workspace.clock.now), error)
     except Exception as error:  # the one seam: a mistake of ours must not reach the client as a traceback
-        log.exception("mockdify failed on %s %s", exchange.method, exchange.path)
-        exchange.warnings.append(f"mockdify failed: {type(error).__name__}: {error}")
+        _note_failure(exchange, error)
         if begun:
             yield Abort("close")
         else:
             yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
 
 
-def _sent(reply: Reply, exchange: Exchange, now: Callable[[], float]) -> Reply:
+def _note_failure(exchange: Exchange, error: Exception) -> None:
+    """Log it, and keep it in the journal."""
+    if isinstance(error, MockdifyError):  # a mistake in a script, e.g. a template that cannot be rendered
+        log.error("%s %s: %s", exchange.method, exchange.path, error)
+        exchange.warnings.append(f"mockdify failed: {error}")
+    else:
+        log.error("mockdify failed on %s %s", exchange.method, exchange.path, exc_info=error)
+        exchange.warnings.append(f"mockdify failed: {type(error).__name__}: {error}")
+
+
+def _sent(reply: Reply, exchange: Exchange, workspace: Workspace) -> Reply:
     """*reply* with its events encoded and everything that goes out kept in the journal."""
-    note = exchange.note
+    note, now = exchange.note, workspace.clock.now
     try:
         for step in reply:
             if isinstance(step, Emit):
@@ -399,7 +427,7 @@ def _sent(reply: Reply, exchange: Exchange, now: Callable[[], float]) -> Reply:
             yield step
         exchange.close("complete")
     finally:
-        exchange.close("client gone")
+        exchange.close("reset" if workspace.open_replies.is_set else "client gone")
         end = getattr(reply, "close", None)
         if end is not None:
             end()

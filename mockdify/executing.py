@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import shutil
 import signal
 import subprocess
@@ -26,6 +27,7 @@ __all__ = ["run_command"]
 _FORWARDED = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2")
 _NOT_EXECUTABLE, _NOT_FOUND, _BY_SIGNAL = 126, 127, 128
 """Exit codes as a shell has them."""
+_SHORT = 60
 
 
 class _CannotRunError(Exception):
@@ -44,7 +46,7 @@ def run_command(template: Template, settings: Settings, command: Sequence[str]) 
         door = Door(server, "default")
         url = server.edge.url
         if not settings.quiet:
-            _say(f"serving Dify {template.profile.version} at {url} for: {' '.join(command)}")
+            _say(f"serving Dify {template.profile.version} at {url} for: {_shown(command)}")
         code = _run(command, {**os.environ, **door.do(lambda workspace: environment(workspace, url))})
         _tell(door.settled(_findings), url, quiet=settings.quiet)
     except _CannotRunError as why:
@@ -71,6 +73,11 @@ def _run(command: Sequence[str], env: dict[str, str]) -> int:
             signals.send_to(child)
             code = child.wait()
     return code if code >= 0 else _BY_SIGNAL - code
+
+
+def _shown(command: Sequence[str]) -> str:
+    """*command* on one line; a script inside it is left out."""
+    return " ".join(word if len(word) <= _SHORT and word.isprintable() else "…" for word in map(shlex.quote, command))
 
 
 class _Forwarding:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 __all__ = ["exposed_key"]
 
 _BY_BROWSERS = ("origin", "sec-fetch-site", "sec-fetch-mode", "sec-fetch-dest", "sec-fetch-user")
+_ANY = frozenset(_BY_BROWSERS)
 _NODES = ("node", "undici")
 
 
@@ -18,8 +19,10 @@ def exposed_key(request: Request) -> str | None:
 
     Node's own `fetch` sends `Sec-Fetch-Mode` too, and no other of these headers: it is a back end.
     """
+    if not request.has_any(_ANY):
+        return None
     met = [name for name in _BY_BROWSERS if request.header(name) is not None]
-    if not met or (met == ["sec-fetch-mode"] and _is_node(request)):
+    if met == ["sec-fetch-mode"] and _is_node(request):
         return None
     named = " and ".join("-".join(map(str.capitalize, name.split("-"))) for name in met[:2])
     return (

@@ -43,6 +43,10 @@ class Request:
         """The first header called *name* (lower case), or None."""
         return self._by_name.get(name)
 
+    def has_any(self, names: frozenset[str]) -> bool:
+        """Whether there is a header of one of these *names* (lower case)."""
+        return not names.isdisjoint(self._by_name)
+
     @property
     def host(self) -> str:
         """The address the client used, for links in answers."""

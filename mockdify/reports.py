@@ -23,13 +23,17 @@ _MESSAGE = 160
 # ---------------------------------------------------------------------- what happened
 def exchange_line(exchange: Exchange) -> str:
     """Method, path, app, user, status, ms, fault of one exchange, and how it broke off. Keys are masked."""
+    return _line(exchange, "")
+
+
+def _line(exchange: Exchange, ending: str) -> str:
     words = [exchange.method, exchange.path, exchange.app or "-", exchange.user or "-", str(exchange.status or "-")]
     line = f"{' '.join(words)} {exchange.ms:.1f}ms"
     if exchange.fault:
         line += f" fault={exchange.fault}"
     if exchange.ended != "complete":
         line += f" ({exchange.ended})"
-    return mask_text("\n  ".join([line, *(f"! {warning}" for warning in exchange.warnings)]))
+    return mask_text("\n  ".join([line + ending, *(f"! {warning}" for warning in exchange.warnings)]))
 
 
 def journal_lines(exchanges: Sequence[Exchange]) -> list[str]:
@@ -38,7 +42,7 @@ def journal_lines(exchanges: Sequence[Exchange]) -> list[str]:
     lines = [f"({left_out} earlier ones left out)"] if left_out else []
     for exchange in exchanges[left_out:]:
         refusal = _refusal(exchange)
-        lines.append(f"{exchange.id:>3}  {exchange_line(exchange)}" + (f"  {refusal}" if refusal else ""))
+        lines.append(f"{exchange.id:>3}  {_line(exchange, f'  {refusal}' if refusal else '')}")
     return lines
 
 

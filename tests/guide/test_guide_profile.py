@@ -6,6 +6,7 @@ from decimal import Decimal
 import pytest
 
 from mockdify.apps import Moderation
+from mockdify.errors import MockdifyError
 from mockdify.profiles import PROFILES, differences, profile_named
 from mockdify.script import Rule
 
@@ -298,6 +299,11 @@ def test_an_app_may_have_a_profile_of_its_own(configured):
     assert server.get("/v1/nowhere", app="chatflow").headers["Content-Type"].startswith("text/html")
 
 
+def test_a_wrong_profile_of_an_app_is_told_with_the_right_ones(configured):
+    with pytest.raises(MockdifyError, match=r"3:11: apps\[0\].profile: unknown profile 'gide'; allowed: .*guide-delta"):
+        configured('[[apps]]\ndsl = "chat.yml"\nprofile = "gide"\n')
+
+
 def test_the_journal_reads_the_guides_answers(dify):
     for profile in ("guide", "guide-delta"):
         server = script(dify(profile), chunks=("Hello", ", how", " are"))
@@ -313,5 +319,5 @@ def test_differences_to_a_release_are_told_in_words():
     assert len(differences(PROFILES["guide"], PROFILES["guide-delta"])) == 1
     assert profile_named("guide").is_projected
     assert not any(PROFILES[name].is_projected for name in ("1.13", "1.16"))
-    assert "no release" in PROFILES["guide"].serves
+    assert "no release of Dify" in PROFILES["guide"].serves
     assert PROFILES["1.16"].serves == "Dify 1.16.1"
