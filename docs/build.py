@@ -15,12 +15,18 @@ _HELP = re.compile(r"<!-- help: ([a-z]*) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def help_of(name: str) -> str:
-    """What `mockdify NAME --help` prints; of `mockdify` itself when *name* is empty."""
+    """What `mockdify NAME --help` prints, and that of each command under it; of `mockdify` itself when *name* is empty."""
     root = click.Context(main, info_name="mockdify", **{**main.context_settings, "terminal_width": WIDTH})
     if not name:
         return main.get_help(root)
     command = main.commands[name]
-    return command.get_help(click.Context(command, info_name=name, parent=root, terminal_width=WIDTH))
+    context = click.Context(command, info_name=name, parent=root)
+    shown = [command.get_help(context)]
+    if isinstance(command, click.Group):
+        for inner in command.list_commands(context):
+            one = command.commands[inner]
+            shown.append(one.get_help(click.Context(one, info_name=inner, parent=context)))
+    return "\n\n".join(shown)
 
 
 def with_help(text: str) -> str:

@@ -169,10 +169,14 @@ def _parse(words):
     if not words or words[0].startswith("-"):
         assert words in (["--help"], ["--version"], ["-h"])
         return
-    command = cli.main.commands[words[0]]
     # With the parent that it really has: click keeps the help option of whoever asks first.
-    parent = click.Context(cli.main, info_name="mockdify", **cli.main.context_settings)
-    command.make_context(words[0], words[1:], parent=parent)
+    context = click.Context(cli.main, info_name="mockdify", **cli.main.context_settings)
+    command = cli.main
+    while isinstance(command, click.Group):
+        name, *words = words
+        command = command.commands[name]
+        context = command.make_context(name, list(words), parent=context)
+        words = [*context._protected_args, *context.args] if isinstance(command, click.Group) else []
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=_id)
