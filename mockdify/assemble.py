@@ -8,6 +8,8 @@ from typing import Any
 from mockdify.apps import App, default_key, demo_apps, load_app
 from mockdify.config import Config, Settings
 from mockdify.errors import MockdifyError
+from mockdify.faults import check_faults
+from mockdify.limits import limits_of
 from mockdify.profiles import profile_named
 from mockdify.workspace import Template
 
@@ -32,11 +34,14 @@ def template_of(config: Config, settings: Settings, *, demo: bool | None = None)
             )
         )
     _check_keys(installed)
+    if config.faults:
+        check_faults(config.faults, config.where)
     return Template(
         profile=profile_named(settings.profile),
         apps=tuple(installed),
         make_script=config.script,
         faults=config.faults,
+        limits=limits_of(config.limits, config.where),
         seed=settings.seed,
         models=None if settings.models is None else frozenset(settings.models),
         remote_files="accept" if settings.remote_files == "fetch" else settings.remote_files,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from mockdify.faults.plan import FaultPlan
     from mockdify.forms import Remote
     from mockdify.graph import Graph
+    from mockdify.limits import Limit, Limits
     from mockdify.profiles import Profile
     from mockdify.script import Script
 
@@ -100,6 +101,8 @@ class Template:
     """Each app with what the configuration says about it: `keys`, `api_enabled`, `published`, `profile`."""
     make_script: Callable[[], Script]
     faults: tuple[Any, ...] = ()
+    """What a fresh workspace begins with, as `[[faults]]` writes it."""
+    limits: tuple[Limit, ...] = ()
     seed: int = 0
     models: frozenset[str] | None = None
     remote_files: Remote = "accept"
@@ -128,6 +131,7 @@ class Workspace:
         self.tasks: dict[str, Task] = {}
         self.open_replies = Signal()
         self.faults: FaultPlan = None  # type: ignore[assignment]  # given by the engine, which knows faults
+        self.limits: Limits | None = None  # as well
         self.apps: dict[str, Installed] = {}
         self.dataset_key = template.dataset_key + key_suffix
         for app, said in template.apps:
