@@ -7,7 +7,6 @@ performs the steps.
 from __future__ import annotations
 
 import logging
-import random
 from collections.abc import Callable, Iterable
 from itertools import count
 from typing import TYPE_CHECKING, Any
@@ -34,15 +33,15 @@ from mockdify.errors import (
     unauthorized,
 )
 from mockdify.exposure import exposed_key
-from mockdify.faults import FaultContext, Spec, parse_spec, split_key
+from mockdify.faults import Asked, FaultContext, FaultPlan, Spec, rule_of, split_key
 from mockdify.faults.http import error_reply
-from mockdify.faults.plan import Asked, FaultPlan
 from mockdify.http import Request
+from mockdify.limits import Limits
 from mockdify.multipart import parse_multipart
 from mockdify.projection import asked_of
 from mockdify.routing import Match, Router
 from mockdify.sse import encode
-from mockdify.steps import Abort, Body, Emit, Head, Reply
+from mockdify.steps import Abort, Body, Emit, Head, Raw, Reply
 from mockdify.workspace import Installed, Template, Workspace
 
 if TYPE_CHECKING:
@@ -98,7 +97,11 @@ class Engine:
     def create(self, id: str, template: Template, *, key_suffix: str = "") -> Workspace:  # noqa: A002
         """A new workspace, reachable by its keys."""
         workspace = Workspace(id, template, self.time, key_suffix=key_suffix)
-        workspace.faults = FaultPlan(random.Random(f"{template.seed}|{id}|faults").random)  # noqa: S311 - not a secret
+        workspace.faults = FaultPlan(template.seed, id, "faults")
+        for said in template.faults:
+            workspace.faults.add(rule_of(said))
+        if template.limits:
+            workspace.limits = Limits(template.limits, workspace.clock.now)
         self.workspaces[id] = workspace
         self.learn_keys(workspace)
         return workspace
@@ -216,12 +219,12 @@ class Engine:
 
     def _damaged(self, ctx: Context, endpoint: Endpoint, match: Match, token: str, suffix: str) -> Reply:
         """The honest reply with the faults that strike it around it."""
-        reply = _honest(ctx, endpoint)
+        reply = _honest(ctx, endpoint, match)
         struck = _struck(ctx, match, token, suffix)
         if struck:
             ctx.exchange.fault = ", ".join(spec.name for spec in struck)
             ctx.exchange.struck = tuple(struck)
-            context = FaultContext(ctx.request, ctx.profile, ctx.now)
+            context = _fault_context(ctx)
             reply = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
             for spec in struck:
                 reply = spec.make().apply(context, reply)
@@ -267,8 +270,29 @@ def _token_of(request: Request) -> tuple[str, DifyError | None]:
 
 
 # ---------------------------------------------------------------------- the honest reply
-def _honest(ctx: Context, endpoint: Endpoint) -> Reply:
+def _honest(ctx: Context, endpoint: Endpoint, match: Match) -> Reply:
     """Dify's own checks, in its order, then the handler."""
+    if ctx.workspace.limits is not None:
+        yield from _limited(ctx, endpoint, match, ctx.workspace.limits)
+        return
+    _check(ctx, endpoint)
+    yield from endpoint.handler(ctx)
+
+
+def _limited(ctx: Context, endpoint: Endpoint, match: Match, limits: Limits) -> Reply:
+    """The same within limits: the edge's before Dify's checks, quota and concurrency right after them."""
+    asked = _asked(ctx, match)
+    refused = limits.at_edge(asked)
+    if refused is not None:
+        yield from refused(_fault_context(ctx))
+        return
+    _check(ctx, endpoint)
+    with limits.inside(asked, graph=ctx.installed.app.is_graph) as refused:
+        yield from endpoint.handler(ctx) if refused is None else refused(_fault_context(ctx))
+
+
+def _check(ctx: Context, endpoint: Endpoint) -> None:
+    """What Dify checks of every request of an endpoint, in its order."""
     if not ctx.installed.api_enabled:
         raise _API_OFF
     _read_user(ctx, endpoint)
@@ -278,7 +302,6 @@ def _honest(ctx: Context, endpoint: Endpoint) -> Reply:
     if endpoint.schema is not None:
         asked = ctx.request.query if endpoint.method == "GET" else asked_of(ctx.profile, ctx.raw)
         ctx.payload = endpoint.schema.take(asked)
-    yield from endpoint.handler(ctx)
 
 
 def _read_user(ctx: Context, endpoint: Endpoint) -> None:
@@ -322,37 +345,35 @@ def _json_object(request: Request, *, any_type: bool) -> dict[str, Any]:
     return found
 
 
-# ---------------------------------------------------------------------- faults
+# ---------------------------------------------------------------------- faults and limits
 def _struck(ctx: Context, match: Match, token: str, suffix: str) -> list[Spec]:
     """The faults of this request: its header's, its key's, then the workspace's rules."""
     named = ctx.request.header(FAULT_HEADER)
     plan = ctx.workspace.faults
     if named is None and not suffix and not plan.rules:
         return []
-    struck: list[Spec] = []
+    asked = _asked(ctx, match)
     try:
-        if named is not None:
-            spec, _ = parse_spec(named)
-            if _concerns(spec, ctx):
-                struck.append(spec)
-        if suffix:
-            spec, times = parse_spec(suffix)
-            if _concerns(spec, ctx) and plan.from_key(token, spec, times):
-                struck.append(spec)
+        struck = plan.strike(asked, header=named, token=token, suffix=suffix)
     except MockdifyError as mistake:
         raise DifyError(400, "mockdify_fault", f"{mistake}", plain=True) from None
-    if plan.rules and not any(spec.kind.when == "before" for spec in struck):
-        struck += plan.pick(_asked(ctx, match, token))
-    return sorted(struck, key=lambda spec: spec.kind.when != "before")
+    if struck:
+        ctx.exchange.user = asked.user or None  # a pre-empted request never gets to where it is read
+    return struck
 
 
-def _concerns(spec: Spec, ctx: Context) -> bool:
-    return spec.kind.when == "before" or _is_streamed(ctx.request)
-
-
-def _is_streamed(request: Request) -> bool:
-    body = _peek(request)
-    return body.get("response_mode") == "streaming"
+def _fault_context(ctx: Context) -> FaultContext:
+    exchange, model = ctx.exchange, ctx.installed.app.model
+    return FaultContext(
+        ctx.request,
+        ctx.profile,
+        ctx.now,
+        ping_interval=ctx.workspace.template.ping_interval,
+        tenant_id=ctx.workspace.tenant_id,
+        app_id=ctx.installed.id,
+        model=model.name if model else "",
+        left=lambda: exchange.ended != "open",
+    )
 
 
 def _peek(request: Request) -> dict[str, Any]:
@@ -364,18 +385,22 @@ def _peek(request: Request) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _asked(ctx: Context, match: Match, token: str) -> Asked:
-    body = _peek(ctx.request)
+def _asked(ctx: Context, match: Match) -> Asked:
+    request = ctx.request
+    body = _peek(request)
+    user = body.get("user") or request.query.get("user")
+    if not user and (request.header("content-type") or "").startswith("multipart/"):
+        user = user_of(parse_multipart(request))
     return Asked(
-        method=ctx.request.method,
-        path=ctx.request.path,
+        method=request.method,
+        path=request.path,
         rule=match.rule,
         app=ctx.installed.name,
-        user=str(body.get("user") or ctx.request.query.get("user") or ""),
+        user=str(user or ""),
         query=str(body.get("query") or ""),
-        key=split_key(token)[0],
-        headers={name.lower(): value for name, value in ctx.request.headers},
-        streamed=body.get("response_mode") == "streaming",
+        key=split_key(_token_of(request)[0])[0],
+        headers={name.lower(): value for name, value in request.headers},
+        streamed=body.get("response_mode") == "streaming" or match.rule.endswith("/events"),
     )
 
 
@@ -424,6 +449,8 @@ def _sent(reply: Reply, exchange: Exchange, workspace: Workspace) -> Reply:
                 exchange.status, exchange.headers = step.status, step.headers
             elif isinstance(step, Abort):
                 exchange.close("aborted")
+            elif isinstance(step, Raw):
+                note(step.data, now())
             yield step
         exchange.close("complete")
     finally:

@@ -18,7 +18,7 @@ from mockdify.clock import Clock
 from mockdify.engine import BODY_LIMIT, Engine, Handling
 from mockdify.errors import MockdifyError
 from mockdify.http import Request
-from mockdify.steps import Abort, Body, Head, Reply, Signal, Wait
+from mockdify.steps import Abort, Body, Head, Raw, Reply, Signal, Wait
 from mockdify.wire import REASONS
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _YIELD_EVERY = 32
 _FIRST_GAP = 0.001
 """Seconds between the first event and the rest of an unpaced stream: a client that reads as it should sees pieces."""
 _COALESCE_LIMIT = 64 * 1024
+_SETTLE = 0.02
+"""Seconds between the last byte and a broken connection, so that a client has read what was sent before it breaks."""
 _WAKES_PER_TURN = 64
 _SLACK = 0.0005
 _TURNS_TO_LEAVE = 8
@@ -81,6 +83,12 @@ class Wheel:
             self._handle.cancel()
 
 
+class UntilClose(web.StreamResponse):
+    """A response whose body ends with the connection, whatever its headers promise."""
+
+    _length_check = False  # aiohttp's own switch for bodies that it must neither chunk nor cut
+
+
 class Waiter:
     """The waits of one reply: until a moment of the workspace's clock, a signal, or the end of the workspace."""
 
@@ -110,6 +118,10 @@ class Waiter:
         loop = asyncio.get_running_loop()
         while not self.closed.is_set and not (wake is not None and wake.is_set):
             if clock.frozen and step.until != float("inf"):
+                if step.real:
+                    self._future = self._wheel.at(loop.time() + step.until - clock.now())
+                    await self._future
+                    return
                 clock.reach(step.until)
                 await asyncio.sleep(0)
                 return
@@ -263,7 +275,7 @@ class Edge:
             for step in steps:
                 if isinstance(step, Head):
                     head = step
-                    if step.length is None:
+                    if step.length is None or (step.wire is not None and step.wire.until_close):
                         return await self._stream(step, steps, waiter, handling, incoming)
                     return self._whole(step, steps)
                 if isinstance(step, Wait):
@@ -272,23 +284,25 @@ class Edge:
                         break
                 elif isinstance(step, Abort):
                     return _abort(incoming, step)
+                elif isinstance(step, Raw):
+                    _write_raw(incoming, step)
             return _abort(incoming, Abort("close"))
         except asyncio.CancelledError:
             if head is None and not waiter.closed.is_set:
                 # The client left before the answer: Dify finishes what it began all the same.
-                self._finish(steps, handling)
-                steps = iter(())
+                self._finish(handling)
             raise
         finally:
             del self._open[waiter]
             waiter.close()
-            _close(steps)
+            _close(handling.steps)
 
     def _whole(self, head: Head, steps: Reply) -> web.StreamResponse:
         """An answer of known length, in one piece."""
         data = [step.data for step in steps if isinstance(step, Body)]
+        reason = REASONS.get(head.status) if head.wire is None else head.wire.reason
         response = web.Response(
-            status=head.status, reason=REASONS.get(head.status), body=data[0] if len(data) == 1 else b"".join(data)
+            status=head.status, reason=reason, body=data[0] if len(data) == 1 else b"".join(data)
         )
         headers = response.headers
         for name, value in head.headers:
@@ -301,31 +315,36 @@ class Edge:
         self, head: Head, steps: Reply, waiter: Waiter, handling: Handling, incoming: web.BaseRequest
     ) -> web.StreamResponse:
         """An answer in chunks, as its steps come."""
-        response = web.StreamResponse(status=head.status, reason=REASONS.get(head.status))
-        for name, value in head.headers:
-            response.headers[name] = value
-        if incoming.version >= HttpVersion11:
-            response.enable_chunked_encoding()
+        response = _response_for(head, incoming)
+        exact = head.wire is not None and head.wire.exact
         try:
             await response.prepare(incoming)
             if incoming.method == "HEAD":
                 return response
-            ended = await (self._pieces if self._coalesce else self._events)(steps, waiter, response)
+            ended = await (self._pieces if self._coalesce and not exact else self._events)(
+                steps, waiter, response, incoming
+            )
             if waiter.closed.is_set:
                 ended = Abort("close")
-            if ended is not None:
-                return _abort(incoming, ended, response)
-            await response.write_eof()
+            if ended is not None and ended.how != "end":
+                await asyncio.sleep(_SETTLE)
+                _abort(incoming, ended)
+            else:
+                await response.write_eof()
+            if ended is not None and head.leaving == "finish" and not waiter.closed.is_set:
+                self._finish(handling)
         except (asyncio.CancelledError, ConnectionError) as gone:
             if head.leaving == "finish" and not waiter.closed.is_set:
-                self._finish(steps, handling)
+                self._finish(handling)
             else:
                 _close(steps)
             if isinstance(gone, asyncio.CancelledError):
                 raise
         return response
 
-    async def _events(self, steps: Reply, waiter: Waiter, response: web.StreamResponse) -> Abort | None:
+    async def _events(
+        self, steps: Reply, waiter: Waiter, response: web.StreamResponse, incoming: web.BaseRequest
+    ) -> Abort | None:
         """One write per step; the abort that ends the reply, if one does."""
         write, count = response.write, 0
         for step in steps:
@@ -340,11 +359,15 @@ class Edge:
                 await waiter.wait(step)
             elif isinstance(step, Abort):
                 return step
+            elif isinstance(step, Raw):
+                _write_raw(incoming, step)
             if waiter.closed.is_set:
                 break
         return None
 
-    async def _pieces(self, steps: Reply, waiter: Waiter, response: web.StreamResponse) -> Abort | None:
+    async def _pieces(
+        self, steps: Reply, waiter: Waiter, response: web.StreamResponse, incoming: web.BaseRequest
+    ) -> Abort | None:
         """What comes without a wait between goes out in one write."""
         held: list[bytes] = []
         size = 0
@@ -364,6 +387,8 @@ class Edge:
             elif isinstance(step, Abort):
                 ended = step
                 break
+            elif isinstance(step, Raw):
+                _write_raw(incoming, step)
             if waiter.closed.is_set:
                 break
         if held:
@@ -371,9 +396,10 @@ class Edge:
         return ended
 
     # ------------------------------------------------------------------ after the client has left
-    def _finish(self, steps: Reply, handling: Handling) -> None:
+    def _finish(self, handling: Handling) -> None:
         """Run the rest of a reply unheard: a graph's run goes on without its client."""
         handling.exchange.close("client gone")
+        steps, handling.steps = handling.steps, iter(())
         task = asyncio.create_task(self._unheard(steps, handling))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
@@ -413,7 +439,31 @@ def _too_large() -> web.Response:
     return response
 
 
-def _abort(incoming: web.BaseRequest, step: Abort, response: web.StreamResponse | None = None) -> web.StreamResponse:
+def _response_for(head: Head, incoming: web.BaseRequest) -> web.StreamResponse:
+    """The response that *head* opens: in chunks where the client's HTTP has them, or up to the connection's end."""
+    wire = head.wire
+    reason = REASONS.get(head.status) if wire is None or wire.reason is None else wire.reason
+    until_close = wire is not None and wire.until_close
+    response = (UntilClose if until_close else web.StreamResponse)(status=head.status, reason=reason)
+    for name, value in head.headers:
+        response.headers[name] = value
+    if not until_close:
+        if incoming.version >= HttpVersion11:
+            response.enable_chunked_encoding()
+    elif head.length is None:
+        response.force_close()
+    else:
+        response.headers["Content-Length"] = str(head.length)
+    return response
+
+
+def _write_raw(incoming: web.BaseRequest, step: Raw) -> None:
+    """Write past aiohttp, which would put a chunk around it."""
+    if incoming.transport is not None:
+        incoming.transport.write(step.data)
+
+
+def _abort(incoming: web.BaseRequest, step: Abort) -> web.StreamResponse:
     """Break the connection off: a TCP reset, or a close without a proper end."""
     transport = incoming.transport
     if transport is not None:
@@ -426,7 +476,7 @@ def _abort(incoming: web.BaseRequest, step: Abort, response: web.StreamResponse 
         else:
             transport.close()
     # The connection is closed first, or aiohttp would send this as a second answer on it.
-    return response if response is not None else web.Response()
+    return web.Response()
 
 
 def _close(steps: Reply) -> None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from mockdify.forms import Remote
     from mockdify.graph import Graph
     from mockdify.journal import Violations
+    from mockdify.limits import Limit, Limits
     from mockdify.profiles import Profile
     from mockdify.script import Script
 
@@ -111,6 +112,8 @@ class Template:
     apps: tuple[AppTemplate, ...]
     make_script: Callable[[], Script]
     faults: tuple[Any, ...] = ()
+    """What a fresh workspace begins with, as `[[faults]]` writes it."""
+    limits: tuple[Limit, ...] = ()
     seed: int = 0
     models: frozenset[str] | None = None
     remote_files: Remote = "accept"
@@ -153,6 +156,7 @@ class Workspace:
         self.faults: FaultPlan = None  # type: ignore[assignment]  # given by the engine, which knows faults
         self.fault_origins: dict[int, str] = {}
         """Who injected a fault rule, by the rule's id; whoever is not here did it in Python or in the configuration."""
+        self.limits: Limits | None = None  # as well
         self.apps: dict[str, Installed] = {}
         self.dataset_keys = first_keys(self, DATASET, {"default": template.dataset_key + key_suffix})
         for app in template.apps:
