@@ -1,3 +1,4 @@
+# ruff: noqa: INP001 - a script beside the pages that it writes
 """Write the help of every command into docs/cli.md: `python docs/build.py`. A test compares the two."""
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ _HELP = re.compile(r"<!-- help: ([a-z]*) -->\n.*?<!-- end -->", re.DOTALL)
 
 
 def help_of(name: str) -> str:
-    """What `mockdify NAME --help` prints, and that of each command under it; of `mockdify` itself when *name* is empty."""
+    """What `mockdify NAME --help` prints, and that of each command under it; no name means `mockdify` itself."""
     root = click.Context(main, info_name="mockdify", **{**main.context_settings, "terminal_width": WIDTH})
     if not name:
         return main.get_help(root)

@@ -28,8 +28,8 @@ _HEADING = re.compile(r"^#+ +(.+?) *$", re.MULTILINE)
 class Block:
     """One fenced block. A comment above it may say what it is:
 
-    `<!-- examples/x.py -->` (or `<!-- examples/x.py::name -->`) that file, or a piece of it, which has tests of its own;
-    `<!-- file: name -->` a file beside the page's tests; `<!-- fails: text -->` a test module that fails with that text;
+    `<!-- examples/x.py -->` (or `<!-- examples/x.py::name -->`) that file, or a piece of it, which has its own tests;
+    `<!-- file: name -->` a file beside the page's tests; `<!-- fails: text -->` a module that fails with that text;
     `<!-- not run: why -->` one that needs what a test has not.
     """
 

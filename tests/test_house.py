@@ -23,7 +23,10 @@ def _files():
     if not (ROOT / ".git").exists():
         pytest.skip("not a checkout")
     listed = subprocess.run(
-        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, check=True
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
     )
     paths = (ROOT / name for name in listed.stdout.decode().split("\0") if name)
     binary = {".png", ".pdf", ".mp3", ".wav"}
@@ -44,7 +47,9 @@ def test_public_names_are_those_listed():
     """What `from mockdify import …` offers is `__all__`, and everything in it is there."""
     shown = {name for name in dir(mockdify) if not name.startswith("_")}
     modules = {module.name for module in pkgutil.iter_modules(mockdify.__path__)}
-    ours = {name for name in shown - modules if getattr(getattr(mockdify, name), "__module__", "").startswith("mockdify")}
+    ours = {
+        name for name in shown - modules if getattr(getattr(mockdify, name), "__module__", "").startswith("mockdify")
+    }
     assert ours == {name for name in mockdify.__all__ if not name.startswith("_")}
     assert all(hasattr(mockdify, name) for name in mockdify.__all__)
 
@@ -107,7 +112,9 @@ def wheel(tmp_path_factory):
 def test_a_wheel_has_all_that_is_needed(wheel):
     sources = [f"mockdify/{path.relative_to(PACKAGE)}" for path in PACKAGE.rglob("*.py")]
     demos = [f"mockdify/demo/{path.name}" for path in (PACKAGE / "demo").glob("*.yml")]
-    contracts = [f"mockdify/_contracts/{path.relative_to(ROOT / 'contracts')}" for path in (ROOT / "contracts").rglob("*.json")]
+    contracts = [
+        f"mockdify/_contracts/{path.relative_to(ROOT / 'contracts')}" for path in (ROOT / "contracts").rglob("*.json")
+    ]
     assert len(demos) == 5
     assert len(contracts) > 50
     assert {*sources, *demos, *contracts, "mockdify/py.typed"} <= set(wheel)
@@ -139,7 +146,9 @@ def test_what_the_dockerfile_copies_is_enough_for_a_wheel(tmp_path, wheel):
 # ---------------------------------------------------------------------- what no file says
 # This file names what no other may, and is not looked at.
 HOSTS = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.(org|com)|yarnpkg\.com|crates\.io|rubygems\.org")
-TELLING = re.compile(r"claude code|anthropic|as an ai (language )?model|ai-generated|sub-?agent|worktree|/work/", re.IGNORECASE)
+TELLING = re.compile(
+    r"claude code|anthropic|as an ai (language )?model|ai-generated|sub-?agent|worktree|/work/", re.IGNORECASE
+)
 
 
 def test_no_file_names_the_host_of_a_package_registry():
@@ -169,5 +178,9 @@ def test_a_change_is_a_file_of_its_own():
 
 
 def test_the_changelog_has_this_version():
-    text = (ROOT / "CHANGELOG.md").read_text("utf-8") if (ROOT / "CHANGELOG.md").exists() else pytest.skip("not the source tree")
+    text = (
+        (ROOT / "CHANGELOG.md").read_text("utf-8")
+        if (ROOT / "CHANGELOG.md").exists()
+        else pytest.skip("not the source tree")
+    )
     assert re.search(rf"^## {re.escape(mockdify.__version__)}\b", text, re.MULTILINE)

@@ -1,4 +1,4 @@
-"""What is under test: a bot that asks Dify, waits when it is told to, and never repeats what is the customer's mistake."""
+"""What is under test: a bot that asks Dify, waits when it is told to, and never repeats what cannot work."""
 
 import time
 

@@ -18,7 +18,7 @@ def bot(mockdify, slept):
 
 def test_it_answers_in_the_customers_language(bot):
     assert bot.ask("ann", "Can I have a refund?") == "You have 14 days, ann."
-    assert bot.ask("li", "可以退款吗？", language="zh") == "您有 14 天的时间。"
+    assert bot.ask("li", "可以退款吗", language="zh") == "您有 14 天的时间。"
     assert bot.ask("ann", "What is love?") == "Let me ask a colleague."
 
 

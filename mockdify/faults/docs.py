@@ -77,8 +77,11 @@ of refusal:
 concurrency = 1                        # an app's max_active_requests
 quota = "100 per day"                  # the plan's runs
 edge = "20 per minute; 100 per hour"   # a proxy in front of Dify
+```
 
-# or, one by one:
+Or one by one:
+
+```toml
 [[limits]]
 kind = "concurrency"
 max = 2

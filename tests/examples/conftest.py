@@ -3,6 +3,7 @@
 import importlib.util
 import os
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -11,11 +12,6 @@ ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = ROOT / "examples"
 CLIENTS = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "mockdify-clients"
 """Environments with other people's clients, each `NAME-REQUIREMENT`; they are made by whoever wants these tests run."""
-
-
-@pytest.fixture(scope="session")
-def examples():
-    return EXAMPLES
 
 
 @pytest.fixture(scope="session")
@@ -39,27 +35,24 @@ def load_example(monkeypatch):
 
 
 @pytest.fixture(scope="session")
-def python_with():
-    """A Python that has a client: an environment made for it, else this one if it has the right version."""
+def outside():
+    """The environment of a program that is not this one: our tree is not on its path."""
+    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}
+
+
+@pytest.fixture
+def sdk_python(outside):
+    """A Python that has a client, and its environment: one made for it, else this Python if it has that version."""
 
     def find(name, version):
         for python in CLIENTS.glob(f"{name}-*{version}/bin/python"):
             if (python.parents[1] / "ready").exists():
-                return str(python)
-        from importlib.metadata import PackageNotFoundError
-        from importlib.metadata import version as installed
-
+                return python, outside
         try:
-            if installed(name) == version:
-                return sys.executable
-        except PackageNotFoundError:
+            if metadata.version(name) == version:
+                return sys.executable, outside
+        except metadata.PackageNotFoundError:
             pass
         return pytest.skip(f"{name} {version} is not installed here")
 
     return find
-
-
-@pytest.fixture(scope="session")
-def outside():
-    """The environment of a program that is not this one: our tree is not on its path."""
-    return {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PYTHONHOME")}

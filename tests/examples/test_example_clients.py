@@ -80,7 +80,7 @@ def test_a_conversation_goes_on(client, mockdify):
 @pytest.mark.parametrize("fault", [None, *FRAMING])
 def test_a_stream_is_read_whole_however_it_is_cut(client, mockdify, fault):
     """Also where a line separator of Unicode stands in it, which some libraries end a line at."""
-    text = "Grüße, 你好 👋\u2028 next \x85 and a \\ \"quote\"\n\nend"
+    text = 'Grüße, 你好 👋\u2028 next \x85 and a \\ "quote"\n\nend'
     app = mockdify.app("chat").answer(chunks=[text[:9], text[9:], ""])
     if fault:
         mockdify.inject(fault)
@@ -110,7 +110,10 @@ def test_an_http_error_is_raised_with_its_code(client, mockdify, streamed):
     def script(chat):
         return client.stream(chat, "hello", []) if streamed else client.ask(chat, "hello")
 
-    for fault, status, code in (("rate-limit", 429, "too_many_requests"), ("server-error", 500, "internal_server_error")):
+    for fault, status, code in (
+        ("rate-limit", 429, "too_many_requests"),
+        ("server-error", 500, "internal_server_error"),
+    ):
         mockdify.inject(fault)
         with pytest.raises(client.error) as met:
             client.run(script, mockdify.base_url, mockdify.app("chat").key, "alice")
