@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import logging
 import random
+import re
 from collections.abc import Callable, Iterable
+from html import escape
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import orjson
 
@@ -52,6 +55,8 @@ FAULT_HEADER = "x-mockdify-fault"
 BODY_LIMIT = 110 * 1024 * 1024
 """The largest body taken at all: a video of 100 MB and its form. Dify's own nginx stops at 100 MB."""
 _USER_LIMIT = 255
+_SLASHES = re.compile("/{2,}")
+_IN_PATH = "/:@!$&'()*+,;="
 _NO_HEADER = unauthorized("Authorization header must be provided and start with 'Bearer'")
 _NOT_BEARER = unauthorized("Authorization scheme must be 'Bearer'")
 _BAD_TOKEN = unauthorized("Access token is invalid")
@@ -122,19 +127,39 @@ class Engine:
         """The reply to *request*, as steps. Nothing happens before it is iterated."""
         yield from self.open(request).steps
 
-    def open(self, request: Request) -> Handling:
-        """Enter *request* in the journal of its workspace and prepare its reply."""
+    def admit(self, head: Request) -> int:
+        """How many bytes of the body behind *head* are worth reading: 0 when the answer does not depend on it.
+
+        Nothing is entered anywhere; `open` says in full what is wrong.
+        """
+        match = self.router.find(head.path)
+        if match is None:
+            return BODY_LIMIT if head.path.startswith("/_mockdify") else 0
+        endpoint = match.by_method.get(head.method)
+        _, _, known, error = self._asker(head)
+        if endpoint is None or error is not None or known is None:
+            return 0
+        _, installed = known
+        if (installed is None) != (endpoint.key == "dataset"):
+            return 0
+        return BODY_LIMIT if installed is None or installed.api_enabled else 0
+
+    def _asker(self, request: Request) -> tuple[str, str, tuple[Workspace, Installed | None] | None, DifyError | None]:
+        """The bearer token, the fault written into it, the workspace and app it leads to, and what is wrong with it."""
         token, error = _token_of(request)
         key, suffix = split_key(token) if "!" in token and token not in self._keys else (token, "")
         known = self._keys.get(key)
+        return token, suffix, known, _BAD_TOKEN if error is None and known is None else error
+
+    def open(self, request: Request, *, instead: Reply | None = None) -> Handling:
+        """Enter *request* in the journal of its workspace and prepare its reply, or take one that comes *instead*."""
+        token, suffix, known, error = self._asker(request)
         workspace, installed = known or (self.default, None)
-        if error is None and known is None:
-            error = _BAD_TOKEN
         exchange = workspace.journal.open(request)
         if installed is not None:
             exchange.app = installed.name
         profile = (installed.profile if installed else None) or workspace.profile
-        reply = self._routed(workspace, installed, exchange, request, token, suffix, error)
+        reply = instead or self._routed(workspace, installed, exchange, request, token, suffix, error)
         guarded = _guarded(request, profile, workspace, exchange, reply)
         return Handling(workspace, exchange, _sent(guarded, exchange, workspace.clock.now))
 
@@ -198,14 +223,9 @@ class Engine:
         if found is not None:
             yield from whole(*found)
             return
-        if path == "/v1" or "//" in path:
-            target = "/v1/" if path == "/v1" else "/" + "/".join(filter(None, path.split("/")))
-            query = request.target.partition("?")[2]
-            location = f"{request.scheme}://{request.host}{target}" + (f"?{query}" if query else "")
-            page = wire.html_redirect(location)
-            headers = service_headers(profile, wire.HTML, None, cors=False)
-            yield Head(308, (*headers, ("Location", location)), len(page))
-            yield Body(page)
+        meant = "/v1/" if path == "/v1" else _SLASHES.sub("/", path)
+        if meant != path and (meant == "/v1/" or self.router.find(meant) is not None):
+            yield from _redirect(profile, request, meant)
             return
         yield from _html_404(profile, request)
 
@@ -346,12 +366,22 @@ def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange:
     except DifyError as error:
         yield from error_reply(FaultContext(request, profile, workspace.clock.now), error)
     except Exception as error:  # the one seam: a mistake of ours must not reach the client as a traceback
-        log.exception("mockdify failed on %s %s", exchange.method, exchange.path)
-        exchange.warnings.append(f"mockdify failed: {type(error).__name__}: {error}")
+        said = f"mockdify failed: {type(error).__name__}: {error} ({_where(error)})"
+        debug = log.isEnabledFor(logging.DEBUG)
+        log.error("%s %s: %s", exchange.method, exchange.path, said, exc_info=debug)  # noqa: TRY400 - one line
+        exchange.warnings.append(said)
         if begun:
             yield Abort("close")
         else:
             yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
+
+
+def _where(error: BaseException) -> str:
+    """File and line where *error* was raised: what a report of it needs, in one line."""
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    return "?" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
 
 
 def _sent(reply: Reply, exchange: Exchange, now: Callable[[], float]) -> Reply:
@@ -391,6 +421,18 @@ def _options(profile: Any, match: Match, request: Request) -> Reply:
             headers.append(("Access-Control-Allow-Headers", allowed))
         headers.append(("Access-Control-Allow-Methods", "DELETE, GET, OPTIONS, PATCH, POST, PUT"))
     yield Head(200, tuple(headers), 0)
+
+
+def _redirect(profile: Profile, request: Request, path: str) -> Reply:
+    """308 to the path that was meant. What the client said stands quoted in it, so that it can name no other place."""
+    query = request.target.partition("?")[2]
+    location = f"{request.scheme}://{request.host}{quote(path, safe=_IN_PATH)}"
+    if query:
+        location += f"?{quote(query, safe=_IN_PATH + '%?')}"
+    page = wire.html_redirect(escape(location))
+    headers = service_headers(profile, wire.HTML, None, cors=False)
+    yield Head(308, (*headers, ("Location", location)), len(page))
+    yield Body(page)
 
 
 _PREFLIGHT = {"authorization", "content-type", "x-app-code", "x-app-passport"}
