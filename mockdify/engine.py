@@ -365,23 +365,28 @@ def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange:
             yield step
     except DifyError as error:
         yield from error_reply(FaultContext(request, profile, workspace.clock.now), error)
-    except Exception as error:  # the one seam: a mistake of ours must not reach the client as a traceback
-        said = f"mockdify failed: {type(error).__name__}: {error} ({_where(error)})"
-        debug = log.isEnabledFor(logging.DEBUG)
-        log.error("%s %s: %s", exchange.method, exchange.path, said, exc_info=debug)  # noqa: TRY400 - one line
-        exchange.warnings.append(said)
+    except RecursionError:  # the client's doing: nested more deeply than any Python, Dify's too, can handle
+        if begun:
+            yield Abort("close")
+        else:
+            yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
+    except Exception as error:  # noqa: BLE001 - the one seam: a mistake of ours must not reach the client as a traceback
+        _confess(exchange, error)
         if begun:
             yield Abort("close")
         else:
             yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
 
 
-def _where(error: BaseException) -> str:
-    """File and line where *error* was raised: what a report of it needs, in one line."""
+def _confess(exchange: Exchange, error: BaseException) -> None:
+    """Say in one line, in the log and in the journal, that we failed and where."""
     trace = error.__traceback__
     while trace is not None and trace.tb_next is not None:
         trace = trace.tb_next
-    return "?" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    where = "?" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    said = " ".join(f"mockdify failed: {type(error).__name__}: {error} ({where})".split())
+    log.error("%s %r: %s", exchange.method, exchange.path, said)
+    exchange.warnings.append(said)
 
 
 def _sent(reply: Reply, exchange: Exchange, now: Callable[[], float]) -> Reply:
@@ -402,6 +407,11 @@ def _sent(reply: Reply, exchange: Exchange, now: Callable[[], float]) -> Reply:
                 exchange.close("aborted")
             yield step
         exchange.close("complete")
+    except TypeError as error:  # orjson's way to say that an event cannot be encoded: nested too deeply for it, mostly
+        if "ecursion" not in str(error):
+            _confess(exchange, error)
+        exchange.close("aborted")
+        yield Abort("close")
     finally:
         exchange.close("client gone")
         end = getattr(reply, "close", None)

@@ -12,7 +12,7 @@ from mockdify.steps import Headers
 
 __all__ = ["Part", "Request"]
 
-_HOST = re.compile(r"[A-Za-z0-9._:\[\]-]+")
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)

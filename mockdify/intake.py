@@ -11,7 +11,7 @@ import asyncio
 import html
 import logging
 import re
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
@@ -23,17 +23,7 @@ from mockdify.errors import UNHANDLED
 from mockdify.steps import Body, Head, Step
 from mockdify.wire import JSON, REASONS, as_ujson
 
-__all__ = [
-    "LONGEST_LINE",
-    "BrokenError",
-    "Connection",
-    "Intake",
-    "Listener",
-    "StalledError",
-    "bad_request",
-    "too_long",
-    "turned_away",
-]
+__all__ = ["LONGEST_LINE", "BrokenError", "Connection", "Intake", "Listener", "StalledError", "refuse", "turned_away"]
 
 log = logging.getLogger("mockdify")
 
@@ -151,37 +141,47 @@ class Connection(web.RequestHandler):
             failed.headers["Content-Type"] = JSON
             failed.force_close()
             return failed
-        status, said = _complaint(exc)
-        log.log(_level(self._manager), "%d: what came was not HTTP: %s", status, said)
-        return bad_request(said, status)
+        line = line_of(exc)
+        if isinstance(exc, BadHttpMethod) and isinstance(self._manager, Listener):
+            words = line.split(" ")
+            if len(words) == len(("FOO", "/", "HTTP/1.1")) and _METHOD.fullmatch(words[0]):
+                return self._manager.other_method(words[0], words[1])  # not HTTP for aiohttp, but for Dify's server
+        level = self._manager.level if isinstance(self._manager, Listener) else logging.INFO
+        return refuse(self.transport, *complaint(exc, line), level=level)
 
     def log_exception(self, *args: Any, exc_info: BaseException | None = None, **_: Any) -> None:
         """One line for what aiohttp would log with its traceback."""
         said = " ".join(map(str, args))
-        log.log(_level(self._manager), "%s: %s", said, " ".join(f"{type(exc_info).__name__}: {exc_info}".split()))
-
-
-def _level(listener: object) -> int:
-    return listener.level if isinstance(listener, Listener) else logging.INFO
+        log.error("%s: %s", said, " ".join(f"{type(exc_info).__name__}: {exc_info}".split()))
 
 
 class Listener(web.Server):
     """aiohttp's server, making such connections.
 
     Args:
-        level: how important the lines in the log are.
+        handler: answers a request.
+        other_method: answers a request with a method that aiohttp does not know.
+        level: how important it is that something was no HTTP.
+        options: aiohttp's own.
     """
 
-    def __init__(self, handler: Any, *, level: int, **options: Any) -> None:
-        # A compressed body goes on as it is: Dify does not unpack it, and a bomb stays small.
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        other_method: Callable[[str, str], web.StreamResponse],
+        *,
+        level: int,
+        **options: Any,
+    ) -> None:
         super().__init__(
             handler,
             max_line_size=LONGEST_LINE,
             max_headers=_MOST_HEADERS,
-            auto_decompress=False,
+            auto_decompress=False,  # Dify does not unpack a compressed body either, and a bomb stays small
             access_log=None,
             **options,
         )
+        self.other_method = other_method
         self.level = level
 
     def __call__(self) -> Connection:
@@ -189,22 +189,20 @@ class Listener(web.Server):
         return Connection(self, loop=self._loop, **self._kwargs)
 
 
-# ---------------------------------------------------------------------- pages
-def bad_request(said: str, status: int = 400) -> web.Response:
-    """The page of gunicorn for what is not HTTP (`http.garbage_request`); the connection is closed after it."""
-    phrase = {431: "Request Header Fields Too Large"}.get(status, "Bad Request")
+# ---------------------------------------------------------------------- refusals
+def refuse(transport: asyncio.Transport | None, status: int, said: str, *, level: int) -> web.Response:
+    """Answer as gunicorn does to what is not HTTP (`http.garbage_request`), and close the connection."""
+    log.log(level, "%d: what came was not HTTP: %s", status, said)
+    phrase = "Bad Request" if status == 400 else "Request Header Fields Too Large"
     page = (
         f"<html>\n  <head>\n    <title>{phrase}</title>\n  </head>\n  <body>\n    <h1><p>{phrase}</p></h1>\n"
         f"    {html.escape(said)}\n  </body>\n</html>\n"
-    )
-    response = web.Response(status=status, reason=phrase, body=page.encode(), headers={"Content-Type": "text/html"})
-    response.force_close()
-    return response
-
-
-def too_long(length: int) -> web.Response:
-    """The page for a request line beyond gunicorn's limit."""
-    return bad_request(f"Request Line is too large ({length} > {LONGEST_LINE})")
+    ).encode()
+    if transport is not None and not transport.is_closing():
+        head = f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\nContent-Type: text/html\r\n"
+        transport.write(head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(page), page))
+        transport.close()
+    return web.Response()  # nobody gets it: the connection is closed
 
 
 def turned_away() -> tuple[Step, ...]:
@@ -219,36 +217,38 @@ _VERSION = re.compile(r"HTTP/1\.[0-9]")
 _METHOD = re.compile(r"[A-Z0-9!$%&'*+.^_`|~-]{3,20}")
 
 
-def _complaint(error: BaseException) -> tuple[int, str]:
+def complaint(error: BaseException, line: str) -> tuple[int, str]:
     """Status and words of gunicorn for what aiohttp could not read.
 
     # unverified: all texts but the one about the version, which is recorded
     """
     said = str(getattr(error, "message", "") or error)
-    if isinstance(error, LineTooLong) and error.args[-1] == LONGEST_LINE:
-        return 400, f"Request Line is too large (over {LONGEST_LINE})"
-    if isinstance(error, LineTooLong) or "Too many headers" in said:
-        what = "fields" if "Too many" in said else "fields size"
-        return 431, f"Error parsing headers: 'limit request headers {what}'"
-    return 400, _about_line(_line_of(said), is_first=isinstance(error, BadHttpMethod))
+    if isinstance(error, LineTooLong):
+        if f"than {LONGEST_LINE} " in said:
+            return 400, f"Request Line is too large (over {LONGEST_LINE})"
+        return 431, "Error parsing headers: 'limit request headers fields size'"
+    if "Too many headers" in said:
+        return 431, "Error parsing headers: 'limit request headers fields'"
+    if not line:
+        return 400, f"Invalid HTTP Header: {said!r}"
+    return 400, _about_line(line, is_first=isinstance(error, BadHttpMethod))
 
 
 def _about_line(line: str, *, is_first: bool) -> str:
     words = line.split(" ", 2)
-    if not is_first and line and "HTTP/" not in line:
+    if not is_first and "HTTP/" not in line:
         return f"Invalid HTTP Header: {line!r}"
-    if len(words) < len(("GET", "/", "HTTP/1.1")):
-        return f"Invalid Request Line 'Invalid HTTP request line: {line!r}'"
-    if not _METHOD.fullmatch(words[0]):
-        return f"Invalid Method 'Invalid HTTP method: {words[0]!r}'"
-    if not _VERSION.fullmatch(words[2]):
-        return f"Invalid HTTP Version 'Invalid HTTP Version: {words[2]!r}'"
+    if len(words) == len(("GET", "/", "HTTP/1.1")):
+        if not _METHOD.fullmatch(words[0]):
+            return f"Invalid Method 'Invalid HTTP method: {words[0]!r}'"
+        if not _VERSION.fullmatch(words[2]):
+            return f"Invalid HTTP Version 'Invalid HTTP Version: {words[2]!r}'"
     return f"Invalid Request Line 'Invalid HTTP request line: {line!r}'"
 
 
-def _line_of(said: str) -> str:
+def line_of(error: BaseException) -> str:
     """The line that aiohttp's message quotes, as text; empty when it quotes none."""
-    found = _QUOTED.search(said)
+    found = _QUOTED.search(str(getattr(error, "message", "")))
     if found is None:
         return ""
     line: bytes = ast.literal_eval(found[1])

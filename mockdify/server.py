@@ -14,21 +14,13 @@ from itertools import chain
 from typing import Any
 
 from aiohttp import web
-from aiohttp.http_writer import HttpVersion11
+from aiohttp.http_writer import HttpVersion10, HttpVersion11
 from multidict import CIMultiDict
 
 from mockdify.engine import BODY_LIMIT, Engine, Handling
+from mockdify.errors import MockdifyError
 from mockdify.http import Request
-from mockdify.intake import (
-    LONGEST_LINE,
-    BrokenError,
-    Intake,
-    Listener,
-    StalledError,
-    bad_request,
-    too_long,
-    turned_away,
-)
+from mockdify.intake import LONGEST_LINE, BrokenError, Intake, Listener, StalledError, refuse, turned_away
 from mockdify.steps import Abort, Body, Head, Headers, Leaving, Reply, Signal, Step, Wait
 from mockdify.waits import FOREVER, Waiter, Wheel
 from mockdify.wire import REASONS
@@ -83,6 +75,7 @@ class Edge:
         self._patience = patience
         self._slots: asyncio.Semaphore | None = None
         self._on_exchange = on_exchange
+        self._level = logging.INFO if on_exchange is None else logging.WARNING
         self._listener: Listener | None = None
         self._runner: web.ServerRunner | None = None
         self._wheel: Wheel | None = None
@@ -100,15 +93,21 @@ class Edge:
         self._slots = asyncio.Semaphore(self._connections) if self._connections else None
         self._listener = Listener(
             self._serve,
-            level=logging.INFO if self._on_exchange is None else logging.WARNING,
+            self._other_method,
+            level=self._level,
             handler_cancellation=True,
             keepalive_timeout=self._keepalive,
             lingering_time=_LINGER,
         )
         self._runner = web.ServerRunner(self._listener, shutdown_timeout=0.1)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port, backlog=_BACKLOG)
-        await site.start()
+        try:
+            await web.TCPSite(self._runner, host, port, backlog=_BACKLOG).start()
+        except (OSError, OverflowError) as error:
+            await self._runner.cleanup()
+            why = getattr(error, "strerror", None) or error
+            msg = f"cannot listen on {host}:{port}: {why}; choose another port, or 0 for a free one"
+            raise MockdifyError(msg) from None
         self.host, self.port = self._runner.addresses[0][:2]
         if loop.get_exception_handler() is None:
             loop.set_exception_handler(_trouble)
@@ -166,7 +165,10 @@ class Edge:
         content, raw = incoming.content, incoming.raw_path
         length = len(raw) + len(incoming.method) + len("  HTTP/1.1")
         if length > LONGEST_LINE:
-            return too_long(length)
+            return self._refuse(incoming, f"Request Line is too large ({length} > {LONGEST_LINE})")
+        if incoming.version < HttpVersion10:
+            line = f"{incoming.method} {raw}"
+            return self._refuse(incoming, f"Invalid Request Line 'Invalid HTTP request line: {line!r}'")
         request = Request(
             method=incoming.method,
             target=raw if raw[:1] == "/" and raw.isascii() and "#" not in raw else _target(raw),
@@ -179,7 +181,7 @@ class Edge:
             try:
                 request, instead = await self._with_body(request, incoming)
             except BrokenError as error:
-                return bad_request(f"{error}")
+                return self._refuse(incoming, str(error))
             except StalledError:
                 return _abort(incoming, Abort("close"))
         handling = self.engine.open(request, instead=instead)
@@ -189,6 +191,23 @@ class Edge:
             request.settle()
             if self._on_exchange is not None:
                 self._on_exchange(handling)
+
+    def _refuse(self, incoming: web.BaseRequest, said: str) -> web.StreamResponse:
+        return refuse(incoming.transport, 400, said, level=self._level)
+
+    def _other_method(self, method: str, target: str) -> web.StreamResponse:
+        """A method that HTTP does not know and Dify does not serve: its 404 or 405, for which no key is needed."""
+        head, data = Head(405), b""
+        for step in self.engine.handle(Request(method=method, target=_target(target))):
+            if isinstance(step, Head):
+                head = step
+            elif isinstance(step, Body):
+                data += step.data
+        response = web.Response(
+            status=head.status, reason=REASONS.get(head.status), body=data, headers=CIMultiDict(head.headers)
+        )
+        response.force_close()
+        return response
 
     async def _with_body(self, head: Request, incoming: web.BaseRequest) -> tuple[Request, Reply | None]:
         """The request with the body that is still to come, or with what it gets instead of being heard.
