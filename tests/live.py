@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import functools
 import gc
 import json
-import os
 import socket
 import tempfile
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
+from io import BufferedRandom
 from pathlib import Path
 from types import GeneratorType
 from typing import Any, TypeVar
@@ -24,6 +25,7 @@ from mockdify.engine import Engine
 from mockdify.http import Request
 from mockdify.server import Edge
 from mockdify.steps import Body, Head, Wait
+from mockdify.workspace import Template
 
 T = TypeVar("T")
 PATIENCE = 10.0
@@ -45,6 +47,11 @@ PATHS = {
 
 def make_engine(toml: str = "", *, now: Callable[[], float] = time.time, **flags: Any) -> Engine:
     """An engine with the demo apps, as `mockdify serve --config` would have it."""
+    return Engine(_template(toml, **flags), time=now)
+
+
+@functools.cache
+def _template(toml: str, **flags: Any) -> Template:
     config = Config()
     if toml:
         with tempfile.TemporaryDirectory() as folder:
@@ -52,7 +59,7 @@ def make_engine(toml: str = "", *, now: Callable[[], float] = time.time, **flags
             path.write_text(toml, encoding="utf-8")
             config = load(path)
     settings = merge(flags, {}, config.given)
-    return Engine(template_of(config, settings), time=now)
+    return template_of(config, settings)
 
 
 def said_to(app: str, query: str, user: str = "alice", *, mode: str = "streaming", **more: Any) -> dict[str, Any]:
@@ -136,23 +143,24 @@ class Peer:
         return found + mark
 
     def read(self, count: int) -> bytes:
-        while len(self._buffer) < count:
-            data = self.socket.recv(65536)
+        pieces, size = [self._buffer], len(self._buffer)
+        while size < count:
+            data = self.socket.recv(1 << 20)
             if not data:
-                raise EOFError(self._buffer)
-            self._buffer += data
-        found, self._buffer = self._buffer[:count], self._buffer[count:]
-        return found
+                raise EOFError(size)
+            pieces.append(data)
+            size += len(data)
+        found = b"".join(pieces)
+        self._buffer = found[count:]
+        return found[:count]
 
     def rest(self) -> bytes:
         """Everything until the server closes; a reset counts as that."""
-        found, self._buffer = self._buffer, b""
-        try:
-            while data := self.socket.recv(65536):
-                found += data
-        except ConnectionError:
-            pass
-        return found
+        found, self._buffer = [self._buffer], b""
+        with contextlib.suppress(ConnectionError):
+            while data := self.socket.recv(1 << 20):
+                found.append(data)
+        return b"".join(found)
 
     def head(self) -> Answer:
         """Status and headers of the next answer."""
@@ -264,15 +272,13 @@ class Live:
     def _census(self) -> dict[str, int]:
         edge, journal = self.edge, self.workspace.journal
         listener = edge._listener
-        gc.collect()
         return {
             "tasks": len(asyncio.all_tasks(self._loop)),
             "connections": 0 if listener is None else len(listener.connections),
             "replies": len(edge._open) + len(edge._background),
             "generations": sum(len(workspace.tasks) for workspace in self.engine.workspaces.values()),
             "open exchanges": sum(exchange.ended == "open" for exchange in journal),
-            "generators": _generators(),
-            "files": len(os.listdir("/proc/self/fd")) if os.path.isdir("/proc/self/fd") else 0,
+            **_alive(),
             "subscribers": sum(
                 len(signal._waiters)
                 for workspace in self.engine.workspaces.values()
@@ -295,19 +301,24 @@ class Live:
             )
 
         self.until(is_quiet)
-        assert self.census() == self.at_rest
+        if self.census() != self.at_rest:
+            self.call(gc.collect)
+            now = self.census()
+            assert now == self.at_rest, {name: (self.at_rest[name], now[name]) for name in now if now[name] != self.at_rest[name]}
 
 
-def _generators() -> int:
-    """Generators of ours that are neither finished nor collected."""
-    home = str(Path(mockdify.__file__).parent)
-    return sum(
-        isinstance(one, GeneratorType) and one.gi_frame is not None and one.gi_code.co_filename.startswith(home)
-        for one in gc.get_objects()
-    )
+def _alive() -> dict[str, int]:
+    """Generators of ours that are neither finished nor collected, and temporary files that are open."""
+    home, generators, files = str(Path(mockdify.__file__).parent), 0, 0
+    for one in gc.get_objects():
+        if type(one) is GeneratorType:
+            generators += one.gi_frame is not None and one.gi_code.co_filename.startswith(home)
+        elif type(one) is BufferedRandom:
+            files += not one.closed
+    return {"generators": generators, "files": files}
 
 
-@contextmanager
+@contextlib.contextmanager
 def serving(toml: str = "", *, edge: dict[str, Any] | None = None, **flags: Any) -> Iterator[Live]:
     """A live server with the demo apps."""
     with Live(make_engine(toml, **flags), **(edge or {})) as live:
