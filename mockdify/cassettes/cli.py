@@ -34,7 +34,15 @@ __all__ = ["record", "scrub", "verify"]
 @click.option("--json", "as_json", is_flag=True, help="One line on stdout once connections are accepted.")
 @click.option("--quiet", is_flag=True, help="No progress.")
 def record(
-    upstream: str, cassette: Path, host: str, port: int, extra: tuple[str, ...], note: str, fresh: bool, as_json: bool, quiet: bool
+    upstream: str,
+    cassette: Path,
+    host: str,
+    port: int,
+    extra: tuple[str, ...],
+    note: str,
+    fresh: bool,
+    as_json: bool,
+    quiet: bool,
 ) -> None:
     """Record what clients ask of a real Dify, through a proxy, into a cassette. Secrets are taken out as it is written."""
     from mockdify.cassettes.proxy import Recorder  # noqa: PLC0415 - brings aiohttp
@@ -42,7 +50,14 @@ def record(
 
     show = _progress(quiet=quiet or not sys.stderr.isatty())
     recorder = Recorder(
-        upstream, cassette, scrubber=Scrubber(_secrets(extra)), host=host, port=port, note=note, fresh=fresh, on_progress=show
+        upstream,
+        cassette,
+        scrubber=Scrubber(_secrets(extra)),
+        host=host,
+        port=port,
+        note=note,
+        fresh=fresh,
+        on_progress=show,
     )
     asyncio.run(_record(recorder, as_json=as_json))
     done = recorder.progress
@@ -60,14 +75,20 @@ async def _record(recorder: Recorder, *, as_json: bool) -> None:
         ready = {"url": recorder.url, "upstream": recorder.upstream, "cassette": str(recorder.path)}
         click.echo(json.dumps(ready))
     else:
-        click.echo(f"recording {recorder.upstream} into {recorder.path}: use {recorder.url} as the base URL. Stop with Ctrl-C.")
+        click.echo(
+            f"recording {recorder.upstream} into {recorder.path}: use {recorder.url} as the base URL. Stop with Ctrl-C."
+        )
     await stopped.wait()
     await recorder.stop()
 
 
 def _progress(*, quiet: bool) -> Any:
     def show(progress: Progress) -> None:
-        click.echo(f"\r{progress.calls} calls, {progress.events} events, {progress.bytes} bytes, {progress.open} open ", err=True, nl=False)
+        click.echo(
+            f"\r{progress.calls} calls, {progress.events} events, {progress.bytes} bytes, {progress.open} open ",
+            err=True,
+            nl=False,
+        )
 
     return (lambda _: None) if quiet else show
 
@@ -95,7 +116,12 @@ def _secrets(extra: tuple[str, ...]) -> list[str | re.Pattern[str]]:
 @click.option("--report", multiple=True, metavar="json=F|html=F", help="Write a report.")
 @click.option("--json", "as_json", is_flag=True, help="The whole report on stdout, for machines.")
 def verify(
-    cassettes: tuple[Path, ...], fail_on: Any, release: str | None, max_age: str | None, report: tuple[str, ...], as_json: bool
+    cassettes: tuple[Path, ...],
+    fail_on: Any,
+    release: str | None,
+    max_age: str | None,
+    report: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Hold recordings against the contracts: what drifted. Exit code 1 when something is at least as bad as --fail-on."""
     from mockdify.cassettes import verify as verifying  # noqa: PLC0415 - brings jsonschema
