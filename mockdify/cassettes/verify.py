@@ -26,13 +26,16 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from mockdify.cassettes.interaction import Interaction
-    from mockdify.contracts import Operation
+    from mockdify.contracts import Operation, View
 
 __all__ = ["GRADES", "Breach", "Drift", "Grade", "Report", "Where", "events_of", "mode_of", "verify", "verify_one"]
 
 Grade: TypeAlias = Literal["info", "warn", "error"]
 GRADES: tuple[Grade, ...] = ("info", "warn", "error")
 Where: TypeAlias = Literal["request", "reply", "stream", "cassette", "live"]
+_GONE = frozenset({"missing", "null"})
+_OF_ORDER = frozenset({"order", "unfinished", "identity"})
+_BY_CODE = frozenset({"status", "$.status", "$.message"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -221,10 +224,14 @@ def verify_one(one: Interaction, contracts: Contracts) -> list[Breach]:
     found = [Breach("request", each) for each in _asked(one, events, contracts)]
     body = None if one.method == "HEAD" or one.cut else one.body
     headers = dict(one.headers)
-    found += [Breach("reply", each) for each in contracts.check_response(operation, one.status, headers, body)]
+    broken_reply = contracts.check_response(operation, one.status, headers, body)
+    found += [Breach("reply", each) for each in _caused(broken_reply)]
     if one.is_stream and one.status == 200 and operation is not None and operation.view is not None:
-        _, broken = mode_of(operation, events, contracts, complete=one.cut is None)
-        found += [Breach("stream", each) for each in _told_once(broken)]
+        mode, broken = mode_of(operation, events, contracts, complete=one.cut is None)
+        if any(each.kind in _GONE for each in broken):  # an event without its id belongs to nothing: that is no news
+            plain = _misplaced(mode, events, contracts, operation.view)
+            broken = [each for each in broken if each.kind not in _OF_ORDER or each.at in plain]
+        found += [Breach("stream", each) for each in _caused(broken)]
     return found
 
 
@@ -291,7 +298,16 @@ def _weight(violations: Iterable[Violation]) -> tuple[int, ...]:
     return tuple(counts[grade] for grade in reversed(GRADES))
 
 
-def _told_once(violations: Sequence[Violation]) -> list[Violation]:
-    """*violations* without those that only say that a missing id belongs to nothing."""
-    gone = {(each.at, each.path) for each in violations if each.kind in ("missing", "null")}
-    return [each for each in violations if each.kind != "order" or (each.at, each.path) not in gone]
+def _caused(found: Iterable[Violation]) -> list[Violation]:
+    """*found* without what only follows from a missing error code: then no status and no text is the right one."""
+    found = list(found)
+    gone = {each.at for each in found if each.kind in _GONE and each.path == "$.code"}
+    return [each for each in found if each.at not in gone or each.kind in _GONE or each.path not in _BY_CODE]
+
+
+def _misplaced(mode: str, events: Sequence[Any], contracts: Contracts, view: View) -> set[int]:
+    """The places of *events* that may not come there, told by their names alone; an early end counts as one more."""
+    order = contracts.order(mode, view=view)
+    names = [str(event.get("event")) if isinstance(event, dict) else "None" for event in events]
+    found = {at for at, name in enumerate(names) if order.feed(name)}
+    return found | ({len(names)} if order.finish() else set())

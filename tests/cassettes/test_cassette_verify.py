@@ -1,5 +1,6 @@
 """What `mockdify verify` finds in recordings: nothing in ours, and each way in which a Dify could drift."""
 
+import itertools
 import json
 from collections import Counter
 from dataclasses import replace
@@ -16,6 +17,8 @@ from mockdify.errors import MockdifyError
 
 FOLDER = Path(__file__).resolve().parents[2] / "cassettes"
 FILES = sorted(FOLDER.glob("*/*.yaml"))
+PLACED = {"workflow_started", "workflow_finished", "workflow_paused", "message_end", "error"}
+"""Events that have their place; the others of parallel branches, thoughts and chunks come this way or that."""
 CHANGES = {"field gone": "warn", "type changed": "error", "new field": "info"}
 
 
@@ -77,24 +80,68 @@ def drifted(one, change):
             if frame.startswith(b"data: "):
                 event = json.loads(frame[6:])
                 for field, value in edited(event, change):
-                    changed = [*frames[:at], b"data: " + json.dumps(value).encode(), *frames[at + 1 :]]
-                    yield f"{event['event']}.{field}", replace(one, body=b"\n\n".join(changed), about={**one.about, "chunks": []})
-    elif one.media_type == "application/json":
-        value = json.loads(one.body)
-        if isinstance(value, dict):
-            yield from ((field, replace(one, body=json.dumps(each).encode())) for field, each in edited(value, change))
+                    body = b"\n\n".join([*frames[:at], b"data: " + json.dumps(value).encode(), *frames[at + 1 :]])
+                    yield f"{event['event']}.{field}", replace(one, body=body)
+    elif one.media_type == "application/json" and isinstance(value := json.loads(one.body), dict):
+        yield from ((field, replace(one, body=json.dumps(each).encode())) for field, each in edited(value, change))
 
 
-def test_drift():
-    tally = Counter(); left = Counter(); n=0
-    for path in FILES:
-        for one, contracts in under_contract(path):
-            for change, grade in CHANGES.items():
-                seen = False
-                for what, copy in drifted(one, change):
-                    got = worst(copy, contracts)
-                    n+=1
-                    tally[change, got] += 1
-                    if got != grade: left[change, got, what, one.method+" "+one.uri.split('/',3)[3].partition('?')[0][:30] if not one.is_stream else '']+=1
-    for k,v in sorted(left.items(), key=str): print(v,k)
-    print(n, tally)
+def renamed(one):
+    """Copies of a stream, an event of it by another name: (what, copy)."""
+    for at, event in enumerate(events_of(one.body)):
+        if event["event"] != "ping":
+            old = json.dumps(event["event"]).encode()
+            frames = one.body.split(b"\n\n")
+            frames[at] = frames[at].replace(old, old[:-1] + b'_v2"', 1)
+            yield event["event"], replace(one, body=b"\n\n".join(frames))
+
+
+def swapped(one):
+    """Copies of a stream, an event that has its place and a neighbour of it in the other order: (what, copy)."""
+    frames = [each for each in one.body.split(b"\n\n") if each]
+    names = [each["event"] for each in events_of(one.body)]
+    for at, (first, second) in enumerate(itertools.pairwise(names)):
+        if first != second and "ping" not in (first, second) and PLACED & {first, second}:
+            changed = [*frames[:at], frames[at + 1], frames[at], *frames[at + 2 :]]
+            yield f"{first} {second}", replace(one, body=b"".join(each + b"\n\n" for each in changed))
+
+
+WAYS = {
+    **{change: (lambda one, change=change: drifted(one, change), grade) for change, grade in CHANGES.items()},
+    "event renamed": (lambda one: renamed(one) if one.is_stream else (), "error"),
+    "order swapped": (lambda one: swapped(one) if one.is_stream else (), "error"),
+}
+
+
+def graded(path, way, pick):
+    """How the drifted copies of the interactions of *path* are graded; (as said, all the others)."""
+    make, grade = WAYS[way]
+    right, wrong = 0, []
+    for number, (one, contracts) in enumerate(under_contract(path)):
+        for what, copy in pick(list(make(one)), number):
+            got = worst(copy, contracts)
+            if got == grade:
+                right += 1
+            else:
+                wrong.append((one.about["case"], what, got))
+    return right, wrong
+
+
+def one_of(copies, number):
+    return copies[number % len(copies) :][:1] if copies else []
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_each_way_of_drifting_is_graded_in_each_recording(way):
+    """One drifted copy of each interaction, another field of another event each time."""
+    results = [graded(path, way, one_of) for path in FILES]
+    assert [each for _, wrong in results for each in wrong] == []
+    assert sum(right for right, _ in results) > 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", WAYS)
+def test_every_field_and_event_that_drifts_is_graded(way):
+    results = [graded(path, way, lambda copies, _: copies) for path in FILES]
+    assert [each for _, wrong in results for each in wrong] == []
+    assert sum(right for right, _ in results) > 190
