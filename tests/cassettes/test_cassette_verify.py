@@ -2,18 +2,15 @@
 
 import itertools
 import json
-from collections import Counter
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cassette_kit import recorded
 
-from mockdify.cassettes.files import load, save
+from mockdify.cassettes.files import load
 from mockdify.cassettes.verify import GRADES, events_of, release_of, verify, verify_one
 from mockdify.contracts import Contracts
-from mockdify.errors import MockdifyError
 
 FOLDER = Path(__file__).resolve().parents[2] / "cassettes"
 FILES = sorted(FOLDER.glob("*/*.yaml"))
