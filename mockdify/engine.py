@@ -99,6 +99,9 @@ class Engine:
         """A new workspace, reachable by its keys."""
         workspace = Workspace(id, template, self.time, key_suffix=key_suffix)
         workspace.faults = FaultPlan(random.Random(f"{template.seed}|{id}|faults").random)  # noqa: S311 - not a secret
+        for said in template.faults:
+            rest = {key: one for key, one in said.items() if key != "fault"}
+            workspace.faults.inject(said["fault"], **rest)
         self.workspaces[id] = workspace
         self.learn_keys(workspace)
         return workspace
@@ -190,6 +193,17 @@ class Engine:
         path = request.path
         profile = (installed.profile if installed else None) or workspace.profile
         match = self.router.find(path)
+        if workspace.playback is not None:
+            played = workspace.playback.reply(request, exchange)
+            # Any key plays. What faults ask about an app is asked of one that is there.
+            standing_in = installed or next(iter(workspace.apps.values()), None)
+            if match is None or standing_in is None:
+                yield from played
+                return
+            ctx = Context(request, workspace, standing_in, profile, exchange, match.values)
+            exchange.user = str(_peek(request).get("user") or request.query.get("user") or "") or None
+            yield from self._damaged(ctx, played, match, token, suffix)
+            return
         if match is None:
             yield from self._elsewhere(workspace, profile, request)
             return
@@ -212,11 +226,10 @@ class Engine:
         if installed is None:
             raise not_served(path)
         ctx = Context(request, workspace, installed, profile, exchange, match.values)
-        yield from self._damaged(ctx, endpoint, match, token, suffix)
+        yield from self._damaged(ctx, _honest(ctx, endpoint), match, token, suffix)
 
-    def _damaged(self, ctx: Context, endpoint: Endpoint, match: Match, token: str, suffix: str) -> Reply:
-        """The honest reply with the faults that strike it around it."""
-        reply = _honest(ctx, endpoint)
+    def _damaged(self, ctx: Context, reply: Reply, match: Match, token: str, suffix: str) -> Reply:
+        """The honest *reply* with the faults that strike it around it."""
         struck = _struck(ctx, match, token, suffix)
         if struck:
             ctx.exchange.fault = ", ".join(spec.name for spec in struck)
