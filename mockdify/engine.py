@@ -225,6 +225,17 @@ class Engine:
         path = request.path
         profile = (installed.profile if installed else None) or workspace.profile
         match = self.router.find(path)
+        if workspace.playback is not None:
+            played = workspace.playback.reply(request, exchange)
+            # Any key plays. What faults ask about an app is asked of one that is there.
+            standing_in = installed or next(iter(workspace.apps.values()), None)
+            if match is None or standing_in is None:
+                yield from played
+                return
+            ctx = Context(request, workspace, standing_in, profile, exchange, match.values)
+            exchange.user = str(_peek(request).get("user") or request.query.get("user") or "") or None
+            yield from self._damaged(ctx, played, match, token, suffix)
+            return
         if match is None:
             yield from self._elsewhere(workspace, profile, request)
             return
@@ -247,11 +258,10 @@ class Engine:
         if installed is None:
             raise not_served(path)
         ctx = Context(request, workspace, installed, profile, exchange, match.values)
-        yield from self._damaged(ctx, endpoint, match, token, suffix)
+        yield from self._damaged(ctx, _honest(ctx, endpoint, match), match, token, suffix)
 
-    def _damaged(self, ctx: Context, endpoint: Endpoint, match: Match, token: str, suffix: str) -> Reply:
-        """The honest reply with the faults that strike it around it."""
-        reply = _honest(ctx, endpoint, match)
+    def _damaged(self, ctx: Context, reply: Reply, match: Match, token: str, suffix: str) -> Reply:
+        """The honest *reply* with the faults that strike it around it."""
         struck = _struck(ctx, match, token, suffix)
         if struck:
             ctx.exchange.fault = ", ".join(spec.name for spec in struck)
