@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mockdify import __version__
+from mockdify.cassettes.cli import record, scrub, verify
 from mockdify.errors import MockdifyError
 
 if TYPE_CHECKING:
@@ -69,10 +71,15 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--port", help="Port to listen on; 0 picks a free one. [default: 5001; of exec: 0]"),
         click.option("--profile", help="Dify release to behave as: 1.16, 1.13 or guide. [default: 1.16]"),
         click.option("--seed", help="Seed of all ids, texts and chances. [default: 0]"),
-        click.option("--pace", help="instant, realtime, 30ms or 2x. [default: instant]"),
+        click.option("--pace", help="instant, realtime, 30ms or 2x; of a recording also recorded. [default: instant]"),
         click.option("--ping-interval", help="Silence before a ping. [default: 10s]"),
         click.option("--clock", help="real, frozen, or a time such as 2026-01-01T00:00:00Z. [default: real]"),
         click.option("--config", type=click.Path(path_type=Path), help="mockdify.toml or a pyproject.toml."),
+        click.option(
+            "--cassette", multiple=True, type=click.Path(path_type=Path), help="Play this recording, to any key."
+        ),
+        click.option("--repeat", help="Of a used-up recording: again, last or no. [default: again]"),
+        click.option("--fault", "faults", multiple=True, help="A fault for every reply, such as 'cut; event=3'."),
         click.option("--coalesce", is_flag=True, default=None, help="Write unpaced streams in few pieces."),
         click.option("--strict-http", is_flag=True, default=None, help="Keep-alive and connections as Dify's server."),
         click.option("--admin-token", help="What a caller of the control API must send. [default: nothing, from localhost]"),
@@ -90,8 +97,20 @@ def prepare(apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) 
     path = configuration.locate(config, os.environ, Path.cwd())
     loaded = configuration.load(path) if path else configuration.Config()
     loaded = configuration.with_apps(loaded, apps)
+    faults = [configuration.fault_from_text(text) for text in flags.pop("faults", ())]
+    loaded = replace(loaded, faults=(*loaded.faults, *faults))
+    flags["cassette"] = [*flags.get("cassette", ())] or None
     settings = configuration.merge(flags, os.environ, loaded.given)
-    return template_of(loaded, settings), settings
+    return with_cassettes(template_of(loaded, settings), settings), settings
+
+
+def with_cassettes(template: Any, settings: Any) -> Any:
+    """*template*, playing the recordings that *settings* name."""
+    if not settings.cassette:
+        return template
+    from mockdify.cassettes.playback import playback_of  # noqa: PLC0415 - most servers play none
+
+    return replace(template, make_playback=playback_of(settings.cassette, settings.pace, repeat=settings.repeat))
 
 
 @main.command()
@@ -142,6 +161,10 @@ def execute(ctx: click.Context, /, apps: tuple[Path, ...], config: Path | None, 
     from mockdify.executing import run_command  # noqa: PLC0415 - aiohttp is imported after mistakes were told
 
     ctx.exit(run_command(template, settings, ctx.meta["mockdify.command"]))
+
+
+for _command in (record, verify, scrub):
+    main.add_command(_command)
 
 
 @main.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mockdify.clock import Clock
 from mockdify.ids import Ids, fixed_id
@@ -19,12 +19,22 @@ if TYPE_CHECKING:
     from mockdify.faults.plan import FaultPlan
     from mockdify.forms import Remote
     from mockdify.graph import Graph
-    from mockdify.journal import Violations
+    from mockdify.http import Request
+    from mockdify.journal import Exchange, Violations
     from mockdify.limits import Limit, Limits
     from mockdify.profiles import Profile
     from mockdify.script import Script
+    from mockdify.steps import Reply
 
-__all__ = ["AppTemplate", "Installed", "Key", "Task", "Template", "Workspace"]
+__all__ = ["AppTemplate", "Installed", "Key", "Playback", "Task", "Template", "Workspace"]
+
+
+class Playback(Protocol):
+    """What answers in the place of the endpoints: a recording."""
+
+    def reply(self, request: Request, exchange: Exchange) -> Reply:
+        """The reply to *request*. Nothing happens before it is iterated."""
+        ...
 
 
 @dataclass
@@ -128,6 +138,8 @@ class Template:
     """Bytes of payload that a journal keeps."""
     check: Violations | None = None
     """What holds the journal's requests to the contracts, when somebody asks."""
+    make_playback: Callable[[], Playback] | None = None
+    """Makes what answers instead of the endpoints."""
 
 
 class Workspace:
@@ -157,6 +169,7 @@ class Workspace:
         self.fault_origins: dict[int, str] = {}
         """Who injected a fault rule, by the rule's id; whoever is not here did it in Python or in the configuration."""
         self.limits: Limits | None = None  # as well
+        self.playback = None if template.make_playback is None else template.make_playback()
         self.apps: dict[str, Installed] = {}
         self.dataset_keys = first_keys(self, DATASET, {"default": template.dataset_key + key_suffix})
         for app in template.apps:
