@@ -7,9 +7,12 @@ performs the steps.
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable, Iterable
+from html import escape
 from itertools import count
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import orjson
 
@@ -22,8 +25,8 @@ from mockdify.errors import (
     BAD_JSON,
     NO_METHOD,
     NO_PATH,
-    NO_USER,
     NO_SCHEMA,
+    NO_USER,
     NOT_JSON,
     NUL_IN_TEXT,
     UNHANDLED,
@@ -59,6 +62,8 @@ CONTROL = "/_mockdify"
 BODY_LIMIT = 110 * 1024 * 1024
 """The largest body taken at all: a video of 100 MB and its form. Dify's own nginx stops at 100 MB."""
 _USER_LIMIT = 255
+_SLASHES = re.compile("/{2,}")
+_IN_PATH = "/:@!$&'()*+,;="
 _NO_HEADER = unauthorized("Authorization header must be provided and start with 'Bearer'")
 _NOT_BEARER = unauthorized("Authorization scheme must be 'Bearer'")
 _BAD_TOKEN = unauthorized("Access token is invalid")
@@ -156,13 +161,36 @@ class Engine:
         """The reply to *request*, as steps. Nothing happens before it is iterated."""
         yield from self.open(request).steps
 
-    def open(self, request: Request) -> Handling:
-        """Enter *request* in the journal of its workspace and prepare its reply."""
-        if self.control is not None and request.target.startswith(CONTROL):
-            aside = self.default.journal.aside(request)
-            return Handling(self.default, aside, self.control(self, request))
+    def admit(self, head: Request) -> int:
+        """How many bytes of the body behind *head* are worth reading: 0 when the answer does not depend on it.
+
+        Nothing is entered anywhere; `open` says in full what is wrong.
+        """
+        if self.control is not None and head.target.startswith(CONTROL):
+            return BODY_LIMIT
+        match = self.router.find(head.path)
+        endpoint = None if match is None else match.by_method.get(head.method)
+        _, key, _, error = self._key_of(head)
+        known = self._keys.get(key)
+        if endpoint is None or error is not None or known is None:
+            return 0
+        workspace, installed, door = known
+        if door.state(workspace.clock.now()) != "active" or (installed is None) != (endpoint.key == "dataset"):
+            return 0
+        return BODY_LIMIT if installed is None or installed.api_enabled else 0
+
+    def _key_of(self, request: Request) -> tuple[str, str, str, DifyError | None]:
+        """The bearer token, the key and the fault that it consists of, and what is wrong with the header."""
         token, error = _token_of(request)
         key, suffix = split_key(token) if "!" in token and token not in self._keys else (token, "")
+        return token, key, suffix, error
+
+    def open(self, request: Request, *, instead: Reply | None = None) -> Handling:
+        """Enter *request* in the journal of its workspace and prepare its reply, or take one that comes *instead*."""
+        if self.control is not None and request.target.startswith(CONTROL):
+            aside = self.default.journal.aside(request)
+            return Handling(self.default, aside, instead or self.control(self, request))
+        token, key, suffix, error = self._key_of(request)
         known = self._keys.get(key)
         workspace, installed, door = known or (self.default, None, None)
         if error is None and not (door is not None and door.use(workspace.clock.now())):
@@ -176,7 +204,7 @@ class Engine:
             if warning is not None:
                 exchange.warnings.append(warning)
         exchange.profile = profile
-        reply = self._routed(workspace, installed, exchange, request, token, suffix, error)
+        reply = instead or self._routed(workspace, installed, exchange, request, token, suffix, error)
         guarded = _guarded(request, profile, workspace, exchange, reply)
         return Handling(workspace, exchange, _sent(guarded, exchange, workspace))
 
@@ -239,14 +267,9 @@ class Engine:
             return
         if path == "/v1/swagger.json" and profile.broken_swagger:
             raise NO_SCHEMA
-        if path == "/v1" or "//" in path:
-            target = "/v1/" if path == "/v1" else "/" + "/".join(filter(None, path.split("/")))
-            query = request.target.partition("?")[2]
-            location = f"{request.scheme}://{request.host}{target}" + (f"?{query}" if query else "")
-            page = wire.html_redirect(location)
-            headers = service_headers(profile, wire.HTML, None, cors=False)
-            yield Head(308, (*headers, ("Location", location)), len(page))
-            yield Body(page)
+        meant = "/v1/" if path == "/v1" else _SLASHES.sub("/", path)
+        if meant != path and (meant == "/v1/" or self.router.find(meant) is not None):
+            yield from _redirect(profile, request, meant)
             return
         yield from self._no_page(workspace, profile, request)
 
@@ -415,7 +438,12 @@ def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange:
     except DifyError as error:
         error.__traceback__ = None  # many errors are constants: each raise would add to it, and keep its frames alive
         yield from error_reply(FaultContext(request, profile, workspace.clock.now), error)
-    except Exception as error:  # the one seam: a mistake of ours must not reach the client as a traceback
+    except RecursionError:  # the client's doing: nested more deeply than any Python, Dify's too, can handle
+        if begun:
+            yield Abort("close")
+        else:
+            yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
+    except Exception as error:  # noqa: BLE001 - the one seam: a mistake of ours must not reach the client as a traceback
         _note_failure(exchange, error)
         if begun:
             yield Abort("close")
@@ -424,13 +452,16 @@ def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange:
 
 
 def _note_failure(exchange: Exchange, error: Exception) -> None:
-    """Log it, and keep it in the journal."""
-    if isinstance(error, MockdifyError):  # a mistake in a script, e.g. a template that cannot be rendered
-        log.error("%s %s: %s", exchange.method, exchange.path, error)
-        exchange.warnings.append(f"mockdify failed: {error}")
-    else:
-        log.error("mockdify failed on %s %s", exchange.method, exchange.path, exc_info=error)
-        exchange.warnings.append(f"mockdify failed: {type(error).__name__}: {error}")
+    """Say in one line, in the log and in the journal, what failed; and where, when the mistake is ours."""
+    said = f"mockdify failed: {error}"
+    if not isinstance(error, MockdifyError):  # that is a mistake in a script, e.g. a template that cannot be rendered
+        trace = error.__traceback__
+        while trace is not None and trace.tb_next is not None:
+            trace = trace.tb_next
+        where = "" if trace is None else f" ({trace.tb_frame.f_code.co_filename}:{trace.tb_lineno})"
+        said = " ".join(f"mockdify failed: {type(error).__name__}: {error}{where}".split())
+    log.error("%s %s: %s", exchange.method, exchange.path, said)
+    exchange.warnings.append(said)
 
 
 def _sent(reply: Reply, exchange: Exchange, workspace: Workspace) -> Reply:
@@ -453,6 +484,11 @@ def _sent(reply: Reply, exchange: Exchange, workspace: Workspace) -> Reply:
                 note(step.data, now())
             yield step
         exchange.close("complete")
+    except TypeError as error:  # orjson's way to say that an event cannot be encoded: nested too deeply for it, mostly
+        if "ecursion" not in str(error):
+            _note_failure(exchange, error)
+        exchange.close("aborted")
+        yield Abort("close")
     finally:
         exchange.close("reset" if workspace.open_replies.is_set else "client gone")
         end = getattr(reply, "close", None)
@@ -472,6 +508,18 @@ def _options(profile: Any, match: Match, request: Request) -> Reply:
             headers.append(("Access-Control-Allow-Headers", allowed))
         headers.append(("Access-Control-Allow-Methods", "DELETE, GET, OPTIONS, PATCH, POST, PUT"))
     yield Head(200, tuple(headers), 0)
+
+
+def _redirect(profile: Profile, request: Request, path: str) -> Reply:
+    """308 to the path that was meant. What the client said stands quoted in it, so that it can name no other place."""
+    query = request.target.partition("?")[2]
+    location = f"{request.scheme}://{request.host}{quote(path, safe=_IN_PATH)}"
+    if query:
+        location += f"?{quote(query, safe=_IN_PATH + '%?')}"
+    page = wire.html_redirect(escape(location))
+    headers = service_headers(profile, wire.HTML, None, cors=False)
+    yield Head(308, (*headers, ("Location", location)), len(page))
+    yield Body(page)
 
 
 _PREFLIGHT = {"authorization", "content-type", "x-app-code", "x-app-passport"}
