@@ -29,9 +29,9 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
-    if config.getoption("--slow"):
+    if config.getoption("--slow") or "slow" in config.getoption("-m"):
         return
-    skip = pytest.mark.skip(reason="slow; runs with --slow")
+    skip = pytest.mark.skip(reason="slow: runs in CI, with --slow or -m slow")
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(skip)

@@ -2,15 +2,14 @@
 
 from typing import TYPE_CHECKING, Any
 
-from mockdify.errors import MockdifyError
-
 if TYPE_CHECKING:
     from mockdify.api import MockDify
+    from mockdify.errors import MockdifyError
 
 __all__ = ["MockDify", "MockdifyError", "__version__"]
 __version__ = "0.1.0"
 
-_LAZY = {"MockDify": "mockdify.api"}
+_LAZY = {"MockDify": "mockdify.api", "MockdifyError": "mockdify.errors"}
 """Public names that cost something to import, with their modules."""
 
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mockdify import __version__
+from mockdify.cassettes.cli import record, scrub, verify
 from mockdify.errors import MockdifyError
 
 if TYPE_CHECKING:
@@ -69,12 +71,19 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--port", help="Port to listen on; 0 picks a free one. [default: 5001; of exec: 0]"),
         click.option("--profile", help="Dify release to behave as: 1.16, 1.13 or guide. [default: 1.16]"),
         click.option("--seed", help="Seed of all ids, texts and chances. [default: 0]"),
-        click.option("--pace", help="instant, realtime, 30ms or 2x. [default: instant]"),
+        click.option("--pace", help="instant, realtime, 30ms or 2x; of a recording also recorded. [default: instant]"),
         click.option("--ping-interval", help="Silence before a ping. [default: 10s]"),
         click.option("--clock", help="real, frozen, or a time such as 2026-01-01T00:00:00Z. [default: real]"),
         click.option("--config", type=click.Path(path_type=Path), help="mockdify.toml or a pyproject.toml."),
+        click.option(
+            "--cassette", multiple=True, type=click.Path(path_type=Path), help="Play this recording, to any key."
+        ),
+        click.option("--repeat", help="Of a used-up recording: again, last or no. [default: again]"),
+        click.option("--fault", "faults", multiple=True, help="A fault for every reply, such as 'cut; event=3'."),
         click.option("--coalesce", is_flag=True, default=None, help="Write unpaced streams in few pieces."),
         click.option("--strict-http", is_flag=True, default=None, help="Keep-alive and connections as Dify's server."),
+        click.option("--admin-token", help="What a caller of the control API must send. [default: nothing, from localhost]"),
+        click.option("--no-admin", "admin", is_flag=True, flag_value=False, default=None, help="No control API."),
         click.option("--quiet", is_flag=True, default=None, help="No line per request."),
     ]
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
@@ -88,8 +97,20 @@ def prepare(apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) 
     path = configuration.locate(config, os.environ, Path.cwd())
     loaded = configuration.load(path) if path else configuration.Config()
     loaded = configuration.with_apps(loaded, apps)
+    faults = [configuration.fault_from_text(text) for text in flags.pop("faults", ())]
+    loaded = replace(loaded, faults=(*loaded.faults, *faults))
+    flags["cassette"] = [*flags.get("cassette", ())] or None
     settings = configuration.merge(flags, os.environ, loaded.given)
-    return template_of(loaded, settings), settings
+    return with_cassettes(template_of(loaded, settings), settings), settings
+
+
+def with_cassettes(template: Any, settings: Any) -> Any:
+    """*template*, playing the recordings that *settings* name."""
+    if not settings.cassette:
+        return template
+    from mockdify.cassettes.playback import playback_of  # noqa: PLC0415 - most servers play none
+
+    return replace(template, make_playback=playback_of(settings.cassette, settings.pace, repeat=settings.repeat))
 
 
 @main.command()
@@ -142,6 +163,10 @@ def execute(ctx: click.Context, /, apps: tuple[Path, ...], config: Path | None, 
     ctx.exit(run_command(template, settings, ctx.meta["mockdify.command"]))
 
 
+for _command in (record, verify, scrub):
+    main.add_command(_command)
+
+
 @main.command()
 @click.argument("path", type=click.Path(path_type=Path), default="mockdify.toml")
 def init(path: Path) -> None:
@@ -160,7 +185,7 @@ def faults(as_json: bool) -> None:
     """List the faults that can be injected."""
     from mockdify import listing  # noqa: PLC0415
 
-    listing.show(listing.fault_rows(), as_json=as_json)
+    listing.show(listing.fault_rows(whole=as_json), as_json=as_json)
 
 
 @main.command()
@@ -176,3 +201,87 @@ def profiles(releases: tuple[str, ...], as_json: bool) -> None:
         raise click.UsageError(msg)
     rows = listing.differing_rows(*map(profile_named, releases)) if releases else listing.profile_rows()
     listing.show(rows, as_json=as_json)
+
+
+@main.group("keys", cls=_Group, context_settings=_CONTEXT)
+@click.option("--admin", "url", envvar="MOCKDIFY_ADMIN_URL", help="The server's control API. [default: http://127.0.0.1:5001/_mockdify]")
+@click.option("--admin-token", "token", envvar="MOCKDIFY_ADMIN_TOKEN", help="What it was started with.")
+@click.option("--workspace", help="The workspace. [default: the default one]")
+@click.pass_context
+def keys(ctx: click.Context, url: str | None, token: str | None, workspace: str | None) -> None:
+    """The API keys of a running server: create, rotate, revoke, and see which are used."""
+    from mockdify.control.client import DEFAULT, Admin  # noqa: PLC0415 - urllib, not for --help
+
+    ctx.obj = Admin(url or DEFAULT, token=token, workspace=workspace)
+
+
+def _print_keys(found: list[dict[str, Any]], *, as_json: bool) -> None:
+    import json  # noqa: PLC0415 - not for --help
+
+    from mockdify.control.client import key_table  # noqa: PLC0415
+
+    click.echo(json.dumps(found, ensure_ascii=False) if as_json else key_table(found))
+
+
+def _print_key(made: dict[str, Any], *, as_json: bool) -> None:
+    import json  # noqa: PLC0415 - not for --help
+
+    from mockdify.control.client import key_line  # noqa: PLC0415
+
+    click.echo(json.dumps(made, ensure_ascii=False) if as_json else key_line(made))
+
+
+@keys.command("list")
+@click.argument("app")
+@_AS_JSON
+@click.pass_obj
+def list_keys(admin: Any, app: str, as_json: bool) -> None:
+    """The keys of APP (`dataset` for the knowledge API), revoked ones too. Tokens are masked."""
+    _print_keys(admin.call("GET", admin.keys(app))["items"], as_json=as_json)
+
+
+@keys.command("create")
+@click.argument("app")
+@click.option("--name", help="What it is for. [default: default]")
+@click.option("--environment", help="development, testing or production. [default: development]")
+@click.option("--token", help="The key itself. [default: one made from the seed]")
+@click.option("--expires-in", help="How long it works, such as 90d.")
+@click.option("--rotation-period", help="After how long it is overdue, such as 90d.")
+@_AS_JSON
+@click.pass_obj
+def create_key(admin: Any, /, app: str, as_json: bool, **said: str | None) -> None:
+    """Make a key for APP. It is printed in full, this once."""
+    given = {name: value for name, value in said.items() if value is not None}
+    _print_key(admin.call("POST", admin.keys(app), given), as_json=as_json)
+
+
+@keys.command("rotate")
+@click.argument("app")
+@click.argument("key")
+@click.option("--grace", help="How long the old one goes on working, such as 1h. [default: not at all]")
+@_AS_JSON
+@click.pass_obj
+def rotate_key(admin: Any, app: str, key: str, grace: str | None, as_json: bool) -> None:
+    """Put a new key in the place of KEY (id, token or name). It is printed in full, this once."""
+    given = {} if grace is None else {"grace": grace}
+    _print_key(admin.call("POST", admin.keys(app, key, "rotate"), given), as_json=as_json)
+
+
+@keys.command("revoke")
+@click.argument("app")
+@click.argument("key")
+@_AS_JSON
+@click.pass_obj
+def revoke_key(admin: Any, app: str, key: str, as_json: bool) -> None:
+    """End KEY (id, token or name): the next call with it gets Dify's 401."""
+    _print_keys([admin.call("DELETE", admin.keys(app, key))], as_json=as_json)
+
+
+@keys.command("report")
+@click.option("--unused", is_flag=True, help="Only keys that were never used.")
+@_AS_JSON
+@click.pass_obj
+def report_keys(admin: Any, unused: bool, as_json: bool) -> None:
+    """All keys with when they were last used: what is unused, overdue, expired or revoked."""
+    found = admin.call("GET", "/keys")["items"]
+    _print_keys([key for key in found if key["never_used"] or not unused], as_json=as_json)

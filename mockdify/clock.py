@@ -33,8 +33,9 @@ class Clock:
         return self._base + (self._source() - self._base_source) * self._speed
 
     def advance(self, seconds: float) -> None:
-        """Let *seconds* pass at once."""
-        self._rebase(self.now() + seconds)
+        """Let *seconds* pass at once: whoever waits for a moment among them goes on."""
+        self._base, self._base_source = self.now() + seconds, self._source()
+        self.moved.wake()
 
     def reach(self, until: float) -> None:
         """Move a frozen clock forward to *until*; it never goes back."""
@@ -42,19 +43,21 @@ class Clock:
 
     @property
     def speed(self) -> float:
-        """How many times as fast as real time this clock goes."""
-        return self._speed
+        """How much faster than real time it goes; a frozen clock does not."""
+        return 0.0 if self.frozen else self._speed
 
     def set_speed(self, speed: float) -> None:
-        """From now on let time pass *speed* times as fast as real time."""
-        self._rebase(self.now())
+        """From now on let time pass *speed* times as fast as real time. *speed* is above zero."""
+        self._base, self._base_source = self.now(), self._source()
         self._speed = speed
+        self.moved.wake()
+
+    def freeze(self, frozen: bool = True) -> None:
+        """Let time stand still from now on, or with False go on from where it stands."""
+        self._base, self._base_source = self.now(), self._source()
+        self.frozen = frozen
         self.moved.wake()
 
     def real_seconds_until(self, until: float) -> float:
         """How many real seconds are left until this clock shows *until*."""
         return (until - self.now()) / self._speed
-
-    def _rebase(self, now: float) -> None:
-        self._base, self._base_source = now, self._source()
-        self.moved.wake()

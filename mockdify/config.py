@@ -36,6 +36,7 @@ __all__ = [
     "Source",
     "discover",
     "fault_from",
+    "fault_from_text",
     "load",
     "locate",
     "merge",
@@ -190,6 +191,30 @@ def fault_from(data: Any, *, label: str = "fault") -> dict[str, Any]:
     fault: dict[str, Any] = _FAULT(data, (label,), problems)
     problems.tell()
     return fault
+
+
+def fault_from_text(text: str) -> dict[str, Any]:
+    """The same from `NAME[*N][; option=value]...`, as headers and keys write it: every time, unless it has a number.
+
+    `event=N` may stand for `after=N`.
+    """
+    head, *rest = (part.strip() for part in text.split(";"))
+    name, star, times = (part.strip() for part in head.partition("*"))
+    said: dict[str, Any] = {"fault": name, "times": _plain(times) if star else 0}
+    for part in filter(None, rest):
+        option, equals, value = (piece.strip() for piece in part.partition("="))
+        if not equals:
+            raise MockdifyError(f"in {text!r}: {part!r} is not option=value")
+        said["after" if option == "event" else option] = _plain(value)
+    return fault_from(said, label=text)
+
+
+def _plain(value: str) -> Any:
+    """*value* as the number or flag it is written like."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(value)
+    return {"true": True, "false": False}.get(value.lower(), value)
 
 
 def _build_node(found: dict[str, Any], path: KeyPath, problems: Problems) -> NodeScript:

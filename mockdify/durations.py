@@ -33,7 +33,7 @@ INSTANT = Pace(seconds=0.0)
 REALTIME = Pace(seconds=0.03, speed=1.0)
 """About thirty tokens a second, what hosted models of middling size do."""
 
-_NAMED = {"instant": INSTANT, "realtime": REALTIME}
+_NAMED = {"instant": INSTANT, "realtime": REALTIME, "recorded": REALTIME}
 
 
 def parse_duration(given: str | float) -> float:

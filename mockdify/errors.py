@@ -79,5 +79,7 @@ NOT_JSON = DifyError(
 )
 NO_METHOD = DifyError(405, "method_not_allowed", "The method is not allowed for the requested URL.")
 NO_PATH = DifyError(404, "not_found", "The requested URL was not found on the server.", plain=True)
+NO_SCHEMA = DifyError(500, "", "Unable to render schema", {"error": "Unable to render schema"})
+"""What 1.13's swagger.json answers."""
 NO_USER = DifyError(400, "invalid_param", "Arg user must be provided.")
 NUL_IN_TEXT = DifyError(400, "invalid_param", "A string literal cannot contain NUL (0x00) characters.")

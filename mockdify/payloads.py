@@ -1,39 +1,64 @@
 """Request bodies and queries as Dify's pydantic models take them, with pydantic's texts for what they refuse.
 
 A `Schema` is a table of fields; a kind of field is a function that returns the accepted value or raises `_Refused`.
-The texts are those of pydantic 2.12 as recorded (`body.*`, `convs.*`, `rename.*`, ...).
+Coercions and texts are those of pydantic 2.12: recorded (`body.*`, `convs.*`, `rename.*`, ...) and compared with it.
 """
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from uuid import UUID
 
 from mockdify.errors import UNHANDLED, invalid_param
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
 __all__ = ["Field", "Schema"]
 
 
-class _Refused(Exception):
-    def __init__(self, kind: str, text: str, at: tuple[object, ...] = (), value: Any = None) -> None:
-        self.kind, self.text, self.at, self.value = kind, text, at, value
+class _Error(NamedTuple):
+    """One mistake: where below the field, pydantic's name for it, its text and the value that is wrong."""
+
+    at: tuple[object, ...]
+    kind: str
+    text: str
+    value: Any
+
+
+class _Refused(Exception):  # noqa: N818 - never leaves this module
+    def __init__(self, *errors: _Error) -> None:
+        self.errors = errors
+
+
+def _no(kind: str, said: str, value: Any) -> _Refused:
+    return _Refused(_Error((), kind, said, value))
 
 
 Kind: TypeAlias = Callable[[Any], Any]
 
 _DOCS = "https://errors.pydantic.dev/2.12/v/"
-_TRUE = {"1", "on", "t", "true", "y", "yes"}
-_FALSE = {"0", "off", "f", "false", "n", "no"}
-_REPR_LIMIT = 50
+_TRUE = frozenset({"1", "on", "t", "true", "y", "yes"})
+_FALSE = frozenset({"0", "off", "f", "false", "n", "no"})
+_REPR_BYTES = 50
+_LARGEST = 2**63
+_LONGEST_INT = 4300
+_TOO_LONG = ("int_parsing_size", "Unable to parse input string as an integer, exceeded maximum size")
+_BLANKS = "\t\n\v\f\r \x85\xa0\u1680\u2028\u2029\u202f\u205f\u3000" + "".join(map(chr, range(0x2000, 0x200B)))
+"""What Rust trims; Python's `strip` also takes the separators below U+0020."""
 
 
 def _shown(value: Any) -> str:
-    """A value as pydantic quotes it: its repr, the middle left out beyond 50 characters."""
-    text = repr(value)
-    return text if len(text) <= _REPR_LIMIT else f"{text[:25]}...{text[-24:]}"
+    """A value as pydantic quotes it: its repr, the middle left out beyond 50 bytes of UTF-8."""
+    raw = repr(value).encode()
+    if len(raw) <= _REPR_BYTES:
+        return raw.decode()
+    # A character that the cut would split falls away with the middle.
+    return f"{raw[:25].decode(errors='ignore')}...{raw[-24:].decode(errors='ignore')}"
 
 
 def text(*, least: int = 0, most: int | None = None) -> Kind:
@@ -41,65 +66,91 @@ def text(*, least: int = 0, most: int | None = None) -> Kind:
 
     def take(value: Any) -> str:
         if not isinstance(value, str):
-            raise _Refused("string_type", "Input should be a valid string")
+            raise _no("string_type", "Input should be a valid string", value)
         if len(value) < least:
-            raise _Refused("string_too_short", f"String should have at least {least} character{'s' * (least != 1)}")
+            raise _no("string_too_short", f"String should have at least {_characters(least)}", value)
         if most is not None and len(value) > most:
-            raise _Refused("string_too_long", f"String should have at most {most} character{'s' * (most != 1)}")
+            raise _no("string_too_long", f"String should have at most {_characters(most)}", value)
         return value
 
     return take
+
+
+def _characters(count: int) -> str:
+    return f"{count} character{'s' * (count != 1)}"
 
 
 def boolean(value: Any) -> bool:
     """A boolean, or one of the words and numbers that pydantic takes for one."""
     if isinstance(value, bool):
         return value
-    if isinstance(value, int | float | str):
-        word = str(value).strip().lower() if isinstance(value, str) else str(int(value)) if value in (0, 1) else ""
-        if word in _TRUE:
-            return True
-        if word in _FALSE:
-            return False
-        raise _Refused("bool_parsing", "Input should be a valid boolean, unable to interpret input")
-    raise _Refused("bool_type", "Input should be a valid boolean")
+    if not (isinstance(value, str) or _is_small(value)):
+        raise _no("bool_type", "Input should be a valid boolean", value)
+    word = value.lower() if isinstance(value, str) else str(int(value))
+    if word in ("0", "1") or (isinstance(value, str) and (word in _TRUE or word in _FALSE)):
+        return word in _TRUE
+    raise _no("bool_parsing", "Input should be a valid boolean, unable to interpret input", value)
+
+
+def _is_small(value: Any) -> bool:
+    """Whether pydantic looks at this number as 64 bits."""
+    return isinstance(value, int | float) and value == value // 1 and -_LARGEST <= value < _LARGEST
 
 
 def integer(*, least: int | None = None, most: int | None = None) -> Kind:
-    """An integer, also as a string (queries), within bounds."""
+    """An integer, also as a string (queries) or a whole float, within bounds."""
 
     def take(value: Any) -> int:
-        if isinstance(value, str):
-            if not re.fullmatch(r"\s*[+-]?\d+(_\d+)*(\.0+)?\s*", value):
-                raise _Refused("int_parsing", "Input should be a valid integer, unable to parse string as an integer")
-            number = int(value.strip().split(".")[0].replace("_", ""))
-        elif isinstance(value, bool | int):
-            number = int(value)
-        elif isinstance(value, float):
-            if value != int(value):
-                raise _Refused("int_from_float", "Input should be a valid integer, got a number with a fractional part")
-            number = int(value)
-        else:
-            raise _Refused("int_type", "Input should be a valid integer")
+        number = _whole(value)
         if least is not None and number < least:
-            raise _Refused("greater_than_equal", f"Input should be greater than or equal to {least}")
+            raise _no("greater_than_equal", f"Input should be greater than or equal to {least}", value)
         if most is not None and number > most:
-            raise _Refused("less_than_equal", f"Input should be less than or equal to {most}")
+            raise _no("less_than_equal", f"Input should be less than or equal to {most}", value)
         return number
 
     return take
+
+
+_WHOLE_TEXT = re.compile(r"[+-]?[0-9]+(?:_[0-9]+)*(?:\.0+)?")
+
+
+def _whole(value: Any) -> int:
+    if isinstance(value, bool | int):
+        return int(value)
+    if isinstance(value, float):
+        return _from_float(value)
+    if not isinstance(value, str):
+        raise _no("int_type", "Input should be a valid integer", value)
+    written = value.strip(_BLANKS)
+    if len(written) > _LONGEST_INT:
+        raise _no(*_TOO_LONG, value)
+    if not _WHOLE_TEXT.fullmatch(written):
+        raise _no("int_parsing", "Input should be a valid integer, unable to parse string as an integer", value)
+    return int(written.partition(".")[0].replace("_", ""))
+
+
+def _from_float(value: float) -> int:
+    if not math.isfinite(value):
+        raise _no("finite_number", "Input should be a finite number", value)
+    if not value.is_integer():
+        raise _no("int_from_float", "Input should be a valid integer, got a number with a fractional part", value)
+    if not _is_small(value):
+        raise _no(*_TOO_LONG, value)
+    return int(value)
 
 
 def number(value: Any) -> float:
     """A number, also as a string."""
     if isinstance(value, bool | int | float):
         return float(value)
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            raise _Refused("float_parsing", "Input should be a valid number, unable to parse string as a number") from None
-    raise _Refused("float_type", "Input should be a valid number")
+    if not isinstance(value, str):
+        raise _no("float_type", "Input should be a valid number", value)
+    try:
+        written = value.strip(_BLANKS)
+        return float(written if written.isascii() and written.isprintable() else "")
+    except ValueError:
+        said = "Input should be a valid number, unable to parse string as a number"
+        raise _no("float_parsing", said, value) from None
 
 
 def literal(*words: str) -> Kind:
@@ -109,7 +160,7 @@ def literal(*words: str) -> Kind:
     def take(value: Any) -> Any:
         if isinstance(value, str) and value in words:
             return value
-        raise _Refused("literal_error", f"Input should be {allowed}")
+        raise _no("literal_error", f"Input should be {allowed}", value)
 
     return take
 
@@ -117,42 +168,53 @@ def literal(*words: str) -> Kind:
 def mapping(value: Any) -> dict[str, Any]:
     """A JSON object."""
     if not isinstance(value, dict):
-        raise _Refused("dict_type", "Input should be a valid dictionary")
+        raise _no("dict_type", "Input should be a valid dictionary", value)
     return value
 
 
 def list_of(kind: Kind) -> Kind:
-    """A list; the first bad item is told with its position."""
+    """A list; every bad item is told, with its position."""
 
     def take(value: Any) -> list[Any]:
         if not isinstance(value, list):
-            raise _Refused("list_type", "Input should be a valid list")
+            raise _no("list_type", "Input should be a valid list", value)
+        wrong: list[_Error] = []
         for index, item in enumerate(value):
             try:
                 kind(item)
             except _Refused as refused:
-                refused.at, refused.value = (index, *refused.at), item
-                raise
+                wrong += (error._replace(at=(index, *error.at)) for error in refused.errors)
+        if wrong:
+            raise _Refused(*wrong)
         return value
 
     return take
 
 
-def uuid_or_blank(what: str = "") -> Kind:
-    """A UUID in any spelling, normalised; empty or blank text is None. An integer crashes Dify's validator: 500."""
-    said = f"{what} must be a valid UUID" if what else "must be a valid UUID"
+_plain_text = text()
 
-    def take(value: Any) -> str | None:
-        if not isinstance(value, str):
-            raise UNHANDLED
-        if not value.strip():
-            return None
-        try:
-            return str(UUID(value.strip()))
-        except ValueError:
-            raise _Refused("value_error", f"Value error, {said}") from None
 
-    return take
+def uuid_or_empty(value: Any) -> str | None:
+    """A UUID in any spelling, normalised; empty text is None."""
+    written = _plain_text(value)
+    return _uuid(written, "must be a valid UUID", value) if written else None
+
+
+def conversation_uuid(value: Any) -> str | None:
+    """As `uuid_or_empty`, and whatever is blank or false is None. Anything else crashes Dify's validator: 500."""
+    written = value.strip() if isinstance(value, str) else value
+    if not written:
+        return None
+    if not isinstance(written, str):
+        raise UNHANDLED
+    return _uuid(written, "conversation_id must be a valid UUID", value)
+
+
+def _uuid(written: str, otherwise: str, value: Any) -> str:
+    try:
+        return str(UUID(written))
+    except ValueError:
+        raise _no("value_error", f"Value error, {otherwise}", value) from None
 
 
 def anything(value: Any) -> Any:
@@ -182,11 +244,11 @@ class Schema:
     def take(self, raw: Mapping[str, Any]) -> dict[str, Any]:
         """The accepted values of *raw*; unknown keys are ignored."""
         taken: dict[str, Any] = {}
-        wrong: list[tuple[tuple[object, ...], str, str, Any]] = []
+        wrong: list[_Error] = []
         for name, field in self.fields.items():
             if name not in raw:
                 if field.required:
-                    wrong.append(((name,), "missing", "Field required", raw))
+                    wrong.append(_Error((name,), "missing", "Field required", raw))
                 taken[name] = field.default
                 continue
             value = raw[name]
@@ -196,21 +258,22 @@ class Schema:
             try:
                 taken[name] = field.kind(value)
             except _Refused as refused:
-                wrong.append(((name, *refused.at), refused.kind, refused.text, refused.value if refused.at else value))
+                wrong += (error._replace(at=(name, *error.at)) for error in refused.errors)
         if not wrong and self.after is not None and (said := self.after(taken)):
-            wrong.append(((), "value_error", f"Value error, {said}", raw))
+            wrong.append(_Error((), "value_error", f"Value error, {said}", raw))
         if wrong:
             raise invalid_param(_report(self.name, wrong))
         return taken
 
 
-def _report(name: str, wrong: Sequence[tuple[tuple[object, ...], str, str, Any]]) -> str:
+def _report(name: str, wrong: Sequence[_Error]) -> str:
     lines = [f"{len(wrong)} validation error{'s' * (len(wrong) != 1)} for {name}"]
-    for at, kind, said, value in wrong:
-        if at:
-            lines.append(".".join(map(str, at)))
-        lines.append(f"  {said} [type={kind}, input_value={_shown(value)}, input_type={type(value).__name__}]")
-        lines.append(f"    For further information visit {_DOCS}{kind}")
+    for error in wrong:
+        if error.at:
+            lines.append(".".join(map(str, error.at)))
+        kind = type(error.value).__name__
+        lines.append(f"  {error.text} [type={error.kind}, input_value={_shown(error.value)}, input_type={kind}]")
+        lines.append(f"    For further information visit {_DOCS}{error.kind}")
     return "\n".join(lines)
 
 
@@ -218,7 +281,6 @@ _GENERATE = {
     "inputs": Field(mapping, required=True, nullable=False),
     "files": Field(list_of(mapping)),
     "response_mode": Field(literal("blocking", "streaming")),
-    "trace_id": Field(anything),
 }
 _PAGE = integer(least=1)
 
@@ -229,7 +291,7 @@ CHAT = Schema(
         "query": Field(text(), required=True, nullable=False),
         "files": _GENERATE["files"],
         "response_mode": _GENERATE["response_mode"],
-        "conversation_id": Field(uuid_or_blank("conversation_id")),
+        "conversation_id": Field(conversation_uuid),
         "retriever_from": Field(text(), default="dev", nullable=False),
         "auto_generate_name": Field(boolean, default=True, nullable=False),
         "workflow_id": Field(text()),
@@ -249,7 +311,7 @@ WORKFLOW_RUN = Schema("WorkflowRunPayload", {k: _GENERATE[k] for k in ("inputs",
 CONVERSATIONS = Schema(
     "ConversationListQuery",
     {
-        "last_id": Field(uuid_or_blank()),
+        "last_id": Field(uuid_or_empty),
         "limit": Field(integer(least=1, most=100), default=20, nullable=False),
         "sort_by": Field(
             literal("created_at", "-created_at", "updated_at", "-updated_at"), default="-updated_at", nullable=False
@@ -259,8 +321,8 @@ CONVERSATIONS = Schema(
 MESSAGES = Schema(
     "MessageListQuery",
     {
-        "conversation_id": Field(uuid_or_blank(), required=True),
-        "first_id": Field(uuid_or_blank()),
+        "conversation_id": Field(uuid_or_empty, required=True, nullable=False),
+        "first_id": Field(uuid_or_empty),
         "limit": Field(integer(least=1, most=100), default=20, nullable=False),
     },
 )
@@ -277,27 +339,25 @@ RENAME = Schema(
     {"name": Field(text()), "auto_generate": Field(boolean, default=False, nullable=False)},
     after=_named,
 )
-_VARIABLE_NAME = re.compile(r"^[a-zA-Z0-9_.-]+$")
 _INJECTIONS = ("'", '"', ";", "--", "/*", "*/", "xp_", "sp_")
 
 
 def _variable_name(value: Any) -> str:
+    if not re.sub("[-_.]", "", value).isalnum():
+        said = "Variable name can only contain letters, numbers, hyphens (-), underscores (_), and periods (.)"
+        raise _no("value_error", f"Value error, {said}", value)
+    # unverified: no recording shows the text for what looks like SQL
+    found = next((part for part in _INJECTIONS if part in value.lower()), None)
+    if found is not None:
+        raise _no("value_error", f"Value error, Variable name contains invalid characters: {found}", value)
     name: str = text(least=1, most=255)(value)
-    if not _VARIABLE_NAME.match(name):
-        raise _Refused(
-            "value_error",
-            "Value error, Variable name can only contain letters, numbers, hyphens (-), underscores (_), and periods (.)",
-        )
-    # Dify refuses what looks like SQL with a text that no recording shows.
-    if any(part in name.lower() for part in _INJECTIONS):  # unverified: the text
-        raise _Refused("value_error", "Value error, Variable name contains invalid characters")
     return name
 
 
 VARIABLES = Schema(
     "ConversationVariablesQuery",
     {
-        "last_id": Field(uuid_or_blank()),
+        "last_id": Field(uuid_or_empty),
         "limit": Field(integer(least=1, most=100), default=20, nullable=False),
         "variable_name": Field(_variable_name),
     },

@@ -38,6 +38,20 @@ class Profile:
     )
     lean_stop_usage: bool = _row(True, "the usage of a stopped stream leaves `time_to_*` out")
     lean_start_node: bool = _row(True, "the start node shows only the declared variables, not `sys.*`")
+    system_variables: tuple[str, ...] = _row(
+        (
+            "sys.query",
+            "sys.files",
+            "sys.user_id",
+            "sys.conversation_id",
+            "sys.dialogue_count",
+            "sys.app_id",
+            "sys.timestamp",
+            "sys.workflow_id",
+            "sys.workflow_run_id",
+        ),
+        "the order of a run's `sys.*` variables",
+    )
     model_in_llm_inputs: bool = _row(True, "an LLM node's inputs name `model_provider` and `model_name`")
     eager_answers: bool = _row(True, "an answer that no branch can prevent begins before the start node")
     default_value_chunks_early: bool = _row(True, "a default value streams before its node's `node_finished`")
@@ -67,6 +81,7 @@ class Profile:
         ("speech_to_text_disabled", "Speech to text is disabled."), "audio-to-text while speech is off", since="1.16.0"
     )
     no_audio: tuple[str, str] = _row(("no_audio_uploaded", "Please upload your audio."), "audio-to-text without a file")
+    audio_before_switch: bool = _row(False, "audio-to-text looks for the file before it looks whether speech is on")
 
     # isolation
     uploads_by_user: bool = _row(True, "an upload of another user is refused")
@@ -82,6 +97,7 @@ class Profile:
     lean_word_avoidance: bool = _row(
         True, "/parameters of workflow apps shows `sensitive_word_avoidance` as enabled or not"
     )
+    broken_swagger: bool = _row(False, "GET /v1/swagger.json is there, and fails")
     run_events: bool = _row(True, "GET /workflow/{run}/events and /form/human_input exist", since="1.14.0")
 
     # what chat, chatflow and completion apps show of an answer: see `projection`
@@ -158,6 +174,17 @@ PROFILES: dict[str, Profile] = {
         lean_stream_metadata=False,
         lean_stop_usage=False,
         lean_start_node=False,
+        system_variables=(
+            "sys.files",
+            "sys.user_id",
+            "sys.app_id",
+            "sys.workflow_id",
+            "sys.workflow_run_id",
+            "sys.timestamp",
+            "sys.query",
+            "sys.conversation_id",
+            "sys.dialogue_count",
+        ),
         model_in_llm_inputs=False,
         eager_answers=False,
         default_value_chunks_early=False,
@@ -172,9 +199,9 @@ PROFILES: dict[str, Profile] = {
         speech_disabled=("invalid_param", "Speech to text is not enabled"),
         no_audio=(
             "bad_request_key_error",
-            "400 Bad Request: The browser (or proxy) sent a request that this server could not understand.\n"
-            "KeyError: 'file'",  # unverified: the text behind the code
+            "The browser (or proxy) sent a request that this server could not understand.",
         ),
+        audio_before_switch=True,
         uploads_by_user=False,
         annotations_by_app=False,
         strict_annotation_paging=False,
@@ -182,6 +209,7 @@ PROFILES: dict[str, Profile] = {
         upload_reference=False,
         site_input_placeholder=False,
         lean_word_avoidance=False,
+        broken_swagger=True,
         run_events=False,
     ),
     "guide": _GUIDE,

@@ -11,6 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any, TextIO
 
+from mockdify.control import PREFIX, Control
 from mockdify.engine import Engine, Handling
 from mockdify.reports import exchange_line
 from mockdify.server import Edge
@@ -40,13 +41,14 @@ def fast_loop() -> Any:
 
 
 async def _serve(template: Template, settings: Settings, *, as_json: bool) -> None:
-    engine = Engine(template, time=time.time)
+    control = Control(settings.admin_token) if settings.admin else None
+    engine = Engine(template, time=time.time, control=control)
     edge = Edge(
         engine,
         coalesce=settings.coalesce,
         keepalive=settings.keepalive,
         connections=settings.connections,
-        on_exchange=None if settings.quiet else lambda handling: print(request_line(handling), file=sys.stderr),
+        on_exchange=None if settings.quiet else log_request,
     )
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -61,6 +63,8 @@ async def _serve(template: Template, settings: Settings, *, as_json: bool) -> No
     gc.set_threshold(20_000, 20, 50)
     if as_json:
         print(ready_line(edge), flush=True)
+        for line in warnings(settings):
+            print(f"mockdify: {line}", file=sys.stderr, flush=True)
     else:
         banner(edge, settings, sys.stdout)
     await stopped.wait()
@@ -73,13 +77,37 @@ def ready_line(edge: Edge) -> str:
     return json.dumps(
         {
             "url": edge.url,
-            "admin": edge.url.removesuffix("/v1") + "/_mockdify",
+            "admin": admin_url(edge),
             "profile": workspace.profile.name,
             "seed": workspace.template.seed,
             "keys": workspace.keys,
         },
         ensure_ascii=False,
     )
+
+
+def admin_url(edge: Edge) -> str | None:
+    """Where the control API is; None when it is off."""
+    return None if edge.engine.control is None else edge.url.removesuffix("/v1") + PREFIX
+
+
+def warnings(settings: Settings) -> list[str]:
+    """What to say to whoever lets other machines in."""
+    if settings.host in _LOOPBACK:
+        return []
+    said = [f"listens on {settings.host}: reachable from other machines"]
+    if settings.admin and settings.admin_token is None:
+        said.append(
+            "the control API has no token: it answers requests for localhost only, which other machines can pretend; "
+            "give --admin-token, or --no-admin"
+        )
+    return said
+
+
+def log_request(handling: Handling) -> None:
+    """Print the line of one request; what was asked of mockdify itself has none."""
+    if handling.exchange.id:
+        print(request_line(handling), file=sys.stderr)
 
 
 def banner(edge: Edge, settings: Settings, out: TextIO) -> None:
@@ -92,13 +120,15 @@ def banner(edge: Edge, settings: Settings, out: TextIO) -> None:
         print(f"  {name:<{width}}  {token}  ({mode})", file=out)
     for rule in workspace.faults.rules:
         print(f"  fault: {rule.spec.name}{f' on {rule.on}' if rule.on else ''}", file=out)
-    if settings.host not in _LOOPBACK:
-        print(f"  listens on {settings.host}: reachable from other machines", file=out)
+    if (admin := admin_url(edge)) is not None:
+        print(f"  control API and inspector: {admin}/", file=out)
+    for line in warnings(settings):
+        print(f"  {line}", file=out)
     chat = next((app for app in workspace.apps.values() if app.mode in ("chat", "agent-chat", "advanced-chat")), None)
     if chat is not None:
         body = '{"inputs": {}, "query": "hello", "user": "me", "response_mode": "streaming"}'
         print(
-            f"\ncurl -N {edge.url}/chat-messages -H 'Authorization: Bearer {chat.keys[0].token}' "
+            f"\ncurl -N {edge.url}/chat-messages -H 'Authorization: Bearer {chat.key}' "
             f"-H 'Content-Type: application/json' -d '{body}'\n",
             file=out,
         )

@@ -59,6 +59,8 @@ class Settings:
     strict_http: bool = False
     """Keep-alive and connections as Dify's own server has them, unless they are given."""
     cassette: tuple[Path, ...] = ()
+    repeat: Literal["no", "last", "again"] = "again"
+    """What a cassette plays when a recorded sequence is used up: nothing, its last reply, or all of it anew."""
     watch: bool = False
     admin: bool = True
     admin_token: str | None = None
@@ -138,6 +140,7 @@ SETTINGS: Mapping[str, Setting] = {
     "connections": Setting(shapes.whole(0), _whole_number),
     "strict_http": _FLAG,
     "cassette": Setting(_paths, _listed),
+    "repeat": Setting(shapes.one_of(("no", "last", "again"), "way to repeat")),
     "watch": _FLAG,
     "admin": _FLAG,
     "admin_token": Setting(shapes.text),

@@ -8,11 +8,13 @@ conversation, another app's and one that never existed are the same thing: not t
 from __future__ import annotations
 
 from bisect import bisect_left, insort
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mockdify.ids import Ids, fixed_id
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 __all__ = [
     "Annotation",

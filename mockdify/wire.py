@@ -7,11 +7,12 @@ ujson's (compact, slashes escaped, ASCII, newline at the end); events are orjson
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 
-from mockdify.steps import Headers
+if TYPE_CHECKING:
+    from mockdify.steps import Headers
 
 __all__ = ["HTML_404", "REASONS", "as_event_json", "as_python_json", "as_ujson", "html_redirect"]
 
@@ -72,7 +73,6 @@ HTML_404 = (
     b"<!doctype html>\n<html lang=en>\n<title>404 Not Found</title>\n<h1>Not Found</h1>\n<p>The requested URL was not "
     b"found on the server. If you entered the URL manually please check your spelling and try again.</p>\n"
 )
-HTML_403_SITE = "You don't have the permission to access the requested resource. It is either read-protected or not readable by the server."
 
 
 def html_redirect(target: str) -> bytes:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from mockdify.clock import Clock
 from mockdify.ids import Ids, fixed_id
-from mockdify.journal import Journal
+from mockdify.journal import BUDGET, CAP, Journal
+from mockdify.keys import DATASET, Key, current, first_keys
 from mockdify.steps import Signal
 from mockdify.store import Store
 
@@ -18,19 +19,22 @@ if TYPE_CHECKING:
     from mockdify.faults.plan import FaultPlan
     from mockdify.forms import Remote
     from mockdify.graph import Graph
+    from mockdify.http import Request
+    from mockdify.journal import Exchange, Violations
+    from mockdify.limits import Limit, Limits
     from mockdify.profiles import Profile
     from mockdify.script import Script
+    from mockdify.steps import Reply
 
-__all__ = ["AppTemplate", "Installed", "Key", "Task", "Template", "Workspace"]
+__all__ = ["AppTemplate", "Installed", "Key", "Playback", "Task", "Template", "Workspace"]
 
 
-@dataclass(slots=True)
-class Key:
-    """One API key of an app."""
+class Playback(Protocol):
+    """What answers in the place of the endpoints: a recording."""
 
-    token: str
-    name: str = "default"
-    environment: str = "development"
+    def reply(self, request: Request, exchange: Exchange) -> Reply:
+        """The reply to *request*. Nothing happens before it is iterated."""
+        ...
 
 
 @dataclass
@@ -50,6 +54,11 @@ class Installed:
     profile: Profile | None = None
     version: str = ""
     """The published workflow's version, a time as Dify writes it."""
+
+    @property
+    def key(self) -> str:
+        """The key to use: the first that was not revoked."""
+        return current(self.keys).token
 
     @cached_property
     def app(self) -> App:
@@ -113,6 +122,8 @@ class Template:
     apps: tuple[AppTemplate, ...]
     make_script: Callable[[], Script]
     faults: tuple[Any, ...] = ()
+    """What a fresh workspace begins with, as `[[faults]]` writes it."""
+    limits: tuple[Limit, ...] = ()
     seed: int = 0
     models: frozenset[str] | None = None
     remote_files: Remote = "accept"
@@ -122,7 +133,13 @@ class Template:
     dataset_key: str = "dataset-demo"
     clock_start: float | None = None
     clock_frozen: bool = False
-    journal_cap: int = 10_000
+    journal_cap: int = CAP
+    journal_budget: int = BUDGET
+    """Bytes of payload that a journal keeps."""
+    check: Violations | None = None
+    """What holds the journal's requests to the contracts, when somebody asks."""
+    make_playback: Callable[[], Playback] | None = None
+    """Makes what answers instead of the endpoints."""
 
 
 class Workspace:
@@ -132,25 +149,39 @@ class Workspace:
         self.id = id
         self.key_suffix = key_suffix
         self.template = template
+        self.key_suffix = key_suffix
         self.profile = template.profile
         self.clock = Clock(time, start=template.clock_start, frozen=template.clock_frozen)
         seed = template.seed
         self.tenant_id = fixed_id(seed, id, "tenant")
         self.store = Store(seed, id)
         self.script = template.make_script()
-        self.journal = Journal(self.clock.now, cap=template.journal_cap)
+        self.journal = Journal(
+            self.clock.now,
+            cap=template.journal_cap,
+            budget=template.journal_budget,
+            check=template.check,
+            secrets=lambda: self.tokens,
+        )
         self.tasks: dict[str, Task] = {}
         self.open_replies = Signal()
         self.faults: FaultPlan = None  # type: ignore[assignment]  # given by the engine, which knows faults
+        self.fault_origins: dict[int, str] = {}
+        """Who injected a fault rule, by the rule's id; whoever is not here did it in Python or in the configuration."""
+        self.limits: Limits | None = None  # as well
+        self.playback = None if template.make_playback is None else template.make_playback()
         self.apps: dict[str, Installed] = {}
-        self.dataset_key = template.dataset_key + key_suffix
+        self.dataset_keys = first_keys(self, DATASET, {"default": template.dataset_key + key_suffix})
         for app in template.apps:
-            self.install(app, key_suffix=key_suffix)
+            self.install(app)
 
-    def install(self, app: AppTemplate, *, key_suffix: str = "") -> Installed:
-        """Add *app* (or swap it for one of the same name; running replies keep the old one)."""
+    def install(self, app: AppTemplate) -> Installed:
+        """Add *app* (or swap it for one of the same name; running replies keep the old one, and its keys stay)."""
         seed = self.template.seed
-        keys = [Key(token + key_suffix, name=name, environment=name) for name, token in app.keys.items()]
+        keys = first_keys(self, app.name, {name: token + self.key_suffix for name, token in app.keys.items()})
+        if app.name in self.apps:
+            old = {key.token: key for key in self.apps[app.name].keys}
+            keys = [*(old.pop(key.token, key) for key in keys), *old.values()]
         installed = self.apps[app.name] = Installed(
             name=app.name,
             mode=app.mode,
@@ -167,9 +198,20 @@ class Workspace:
 
     @property
     def keys(self) -> dict[str, str]:
-        """The first key of each app, and the knowledge key under `dataset`."""
-        found = {name: app.keys[0].token for name, app in self.apps.items() if app.keys}
-        return {**found, "dataset": self.dataset_key}
+        """The key to use of each app, and the knowledge key under `dataset`."""
+        found = {name: app.key for name, app in self.apps.items() if app.keys}
+        return {**found, DATASET: self.dataset_key}
+
+    @property
+    def dataset_key(self) -> str:
+        """The knowledge key to use."""
+        return current(self.dataset_keys).token
+
+    @property
+    def tokens(self) -> Iterator[str]:
+        """Every key there is or was: what must not be shown."""
+        for keys in (self.dataset_keys, *(app.keys for app in self.apps.values())):
+            yield from (key.token for key in keys)
 
     def webapp_conversation(self, app: str, user: str) -> str:
         """The id of a new conversation that *user* began in the WebApp of *app*: the API must not see it."""

@@ -7,6 +7,7 @@ keys.
 
 from __future__ import annotations
 
+import copy
 import difflib
 from bisect import bisect_left
 from collections import defaultdict
@@ -122,6 +123,7 @@ class Near:
     """A recorded request that is almost the one asked for."""
 
     index: int
+    place: str
     differences: tuple[Difference, ...]
 
 
@@ -133,7 +135,7 @@ class Miss:
     cassette: str
     recorded: int
     """How many interactions there are."""
-    played: tuple[int, ...] = ()
+    played: tuple[str, ...] = ()
     near: tuple[Near, ...] = ()
     routes: tuple[str, ...] = ()
     """The most similar routes, when this one was never recorded."""
@@ -146,14 +148,14 @@ class Miss:
     def __str__(self) -> str:
         what = f"no recorded reply for {self.asked.method} {self.asked.target} in {self.cassette}"
         if self.played:
-            which = ", ".join(f"#{index + 1}" for index in self.played[:8])
+            which = ", ".join(self.played[:8])
             times = "once" if len(self.played) == 1 else f"{len(self.played)} times"
             return f"{what}: it was recorded {times} ({which}), all played. Record more, or let replies repeat."
         if self.near:
             near = self.near[0]
             shown = "; ".join(map(str, near.differences[:_SHOWN]))
             more = len(near.differences) - _SHOWN
-            return f"{what}. Closest is #{near.index + 1}: {shown}" + (f"; and {more} more." if more > 0 else ".")
+            return f"{what}. Closest is {near.place}: {shown}" + (f"; and {more} more." if more > 0 else ".")
         routes = f" Recorded are: {', '.join(self.routes)}." if self.routes else ""
         return f"{what}: none of its {self.recorded} interactions is of this route.{routes}"
 
@@ -178,6 +180,7 @@ class Player:
     Args:
         interactions: What was recorded, in order.
         name: What to call the recording in explanations.
+        places: What to call each interaction there; None: its number, from 1.
         extra: The texts and regular expressions that were scrubbed besides the usual secrets.
         repeat: What to do when a sequence is used up.
     """
@@ -187,13 +190,16 @@ class Player:
         interactions: Iterable[Interaction],
         *,
         name: str = "the cassette",
+        places: Iterable[str] | None = None,
         extra: Iterable[str | re.Pattern[str]] = (),
         repeat: Repeat = "no",
     ) -> None:
         # Written when they ended; a client's sequence is the order in which they began.
-        self.interactions: Sequence[Interaction] = sorted(
-            interactions, key=lambda each: str(each.about.get("at") or "")
-        )
+        given = list(interactions)
+        called = list(places) if places is not None else [f"#{n}" for n in range(1, len(given) + 1)]
+        ordered = sorted(range(len(given)), key=lambda n: str(given[n].about.get("at") or ""))
+        self.interactions: Sequence[Interaction] = [given[n] for n in ordered]
+        self.places: Sequence[str] = [called[n] for n in ordered]
         self.name = name
         self.repeat: Repeat = repeat
         self._patterns = (*map(own_pattern, extra), *PATTERNS)
@@ -218,8 +224,20 @@ class Player:
         """A player of the cassettes at *paths*, one after the other."""
         from mockdify.cassettes.files import load  # noqa: PLC0415 - the search itself reads no file
 
-        found = [each for path in paths for each in load(path)]
-        return cls(found, name=", ".join(map(str, paths)), extra=extra, repeat=repeat)
+        found = {path: load(path) for path in paths}
+        places = [
+            f"{path}#{n}" if len(found) > 1 else f"#{n}" for path in found for n in range(1, len(found[path]) + 1)
+        ]
+        together = [each for one in found.values() for each in one]
+        return cls(together, name=", ".join(map(str, found)), places=places, extra=extra, repeat=repeat)
+
+    def fresh(self) -> Player:
+        """The same player from the start, for another run; what finds replies is shared."""
+        other = copy.copy(self)
+        queues = {tier: _Queue(queue.places) for tier, queue in self._queues.items()}
+        other._queues = defaultdict(_Queue, queues)  # noqa: SLF001 - it is one of us
+        other.rewind()
+        return other
 
     def rewind(self) -> None:
         """Forget what was played and who asked."""
@@ -306,7 +324,7 @@ class Player:
             asked=asked,
             cassette=self.name,
             recorded=len(self.interactions),
-            played=exact,
+            played=tuple(self.places[place] for place in exact),
             near=() if exact else tuple(self._nearest(asked, same_route)),
             routes=() if same_route else tuple(routes),
         )
@@ -315,7 +333,11 @@ class Player:
         """Up to three of *places*, the one with the fewest differences first."""
         own = fields(asked)
         near = [
-            Near(index=n, differences=tuple(_differences(fields(recorded_request(self.interactions[n])), own)))
+            Near(
+                index=n,
+                place=self.places[n],
+                differences=tuple(_differences(fields(recorded_request(self.interactions[n])), own)),
+            )
             for n in places[:_COMPARED]
         ]
         yield from sorted(near, key=lambda each: len(each.differences))[:3]

@@ -61,7 +61,9 @@ ENDPOINTS: tuple[Endpoint, ...] = (
     # conversations
     _row("GET", "/conversations", conversations.list_all, user="query?", schema=payloads.CONVERSATIONS, **_CHAT),
     _row("DELETE", "/conversations/<uuid:c_id>", conversations.delete, user="json?", **_CHAT),
-    _row("POST", "/conversations/<uuid:c_id>/name", conversations.rename, user="json?", schema=payloads.RENAME, **_CHAT),
+    _row(
+        "POST", "/conversations/<uuid:c_id>/name", conversations.rename, user="json?", schema=payloads.RENAME, **_CHAT
+    ),
     _row(
         "GET",
         "/conversations/<uuid:c_id>/variables",

@@ -11,21 +11,21 @@ from mockdify.endpoints.graphs import (
     check_published,
     check_workflow_id,
     late,
-    refused_models,
+    refused,
     stream_of_run,
 )
 from mockdify.errors import DifyError, invalid_param
-from mockdify.events import Envelope, Event, Message, MessageEnd
+from mockdify.events import Envelope, Message, MessageEnd
 from mockdify.model import zero_usage
-from mockdify.steps import Wait
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from mockdify.context import Context
+    from mockdify.events import Event
     from mockdify.forms import InputFile
     from mockdify.graph import Chunk
-    from mockdify.steps import Reply
+    from mockdify.steps import Reply, Wait
     from mockdify.store import Conversation
     from mockdify.store import Message as Stored
     from mockdify.workspace import Task
@@ -54,10 +54,6 @@ def send(ctx: Context) -> Reply:
     except DifyError as error:
         yield from late(ctx, error, streamed=streamed)
         return
-    refused = refused_models(ctx, streamed=streamed)
-    if refused is not None:
-        yield from refused
-        return
     yield from _answer(ctx, conversation, inputs, query, files, streamed=streamed)
 
 
@@ -82,6 +78,7 @@ def _answer(
             "sys.query": query,
             "sys.files": [file_value(ctx, file) for file in files],
             "sys.user_id": ctx.user,
+            "sys.conversation_id": conversation.id,
             "sys.dialogue_count": len(conversation.messages),
         },
         turn=len(conversation.messages),
@@ -90,16 +87,22 @@ def _answer(
         message_id=message.id,
         to_event=selector_of,
     )
-    run.system["sys.conversation_id"] = conversation.id
+    envelope = Envelope.chat(
+        conversation_id=conversation.id,
+        message_id=message.id,
+        created_at=int(message.created_at),
+        task_id=task.id,
+        run_id=run.run.id,
+    )
+    try:
+        run.begin()
+    except DifyError as error:
+        message.status, message.error = "error", error.message
+        chat.forget_title(ctx, message)
+        yield from refused(ctx, error, envelope, streamed=streamed)
+        return
     turn = _turn(ctx, run, conversation, message, task)
     if streamed:
-        envelope = Envelope.chat(
-            conversation_id=conversation.id,
-            message_id=message.id,
-            created_at=int(message.created_at),
-            task_id=task.id,
-            run_id=run.run.id,
-        )
         yield from stream_of_run(ctx, envelope, turn)
         return
 

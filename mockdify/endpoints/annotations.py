@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 __all__ = ["create", "delete", "list_all", "reply_action", "reply_status", "update"]
 
 _PAGE_CAP = 100
-JOB_TAKES = 1.0
-"""Seconds until a job of the annotation reply setting is completed."""
 
 
 def _json(one: Annotation) -> dict[str, Any]:
@@ -30,7 +28,7 @@ def _json(one: Annotation) -> dict[str, Any]:
 
 
 def list_all(ctx: Context) -> Reply:
-    """The app's annotations; `limit` echoes the request although a page holds at most 100."""
+    """The app's annotations, newest first; `limit` echoes the request although a page holds at most 100."""
     try:
         asked = ANNOTATIONS.take(ctx.request.query)
     except DifyError:
@@ -40,7 +38,7 @@ def list_all(ctx: Context) -> Reply:
     page, limit, keyword = asked["page"], asked["limit"], asked["keyword"] or ""
     found = [
         one
-        for one in ctx.partition.annotations.values()
+        for one in sorted(ctx.partition.annotations.values(), key=lambda one: -int(one.created_at))
         if not keyword or keyword.lower() in f"{one.question}\n{one.answer}".lower()
     ]
     size = min(limit, _PAGE_CAP)
@@ -80,9 +78,7 @@ def create(ctx: Context) -> Reply:
 def _known(ctx: Context) -> tuple[dict[str, Annotation], Annotation]:
     """The annotation named in the path and where it is kept; 1.13 looks in every app."""
     wanted = ctx.values["annotation_id"].lower()
-    places = (
-        [ctx.partition] if ctx.profile.annotations_by_app else [ctx.partition, *ctx.workspace.store.apps.values()]
-    )
+    places = [ctx.partition] if ctx.profile.annotations_by_app else [ctx.partition, *ctx.workspace.store.apps.values()]
     for place in places:
         if wanted in place.annotations:
             return place.annotations, place.annotations[wanted]
@@ -105,25 +101,25 @@ def delete(ctx: Context) -> Reply:
 
 
 def reply_action(ctx: Context) -> Reply:
-    """Switch annotation replies on or off, as a job."""
+    """Switch annotation replies on or off, as a job. It waits when it is made and is done when somebody looks."""
     action = ctx.values["action"]
     if action not in ("enable", "disable"):
         raise UNHANDLED
-    partition, now = ctx.partition, ctx.now()
-    running = next((job for job in partition.jobs.values() if now < job.created_at + JOB_TAKES), None)
-    if running is not None:
-        return ctx.json({"job_id": running.id, "job_status": "processing"})
-    job = Job(id=partition.ids.next(), action=action, created_at=now)
+    partition = ctx.partition
+    job = Job(id=partition.ids.next(), action=action, created_at=ctx.now())
     partition.jobs[job.id] = job
     partition.annotation_reply_on = action == "enable"
     return ctx.json({"job_id": job.id, "job_status": "waiting"})
 
 
+_KEPT_FOR = 600.0
+"""Seconds until Dify forgets a job."""
+
+
 def reply_status(ctx: Context) -> Reply:
     """How far a job is."""
     job = ctx.partition.jobs.get(ctx.values["job_id"].lower())
-    if job is None:
+    if job is None or job.action != ctx.values["action"] or ctx.now() > job.created_at + _KEPT_FOR:
         msg = "The job does not exist."
         raise invalid_param(msg)
-    done = ctx.now() >= job.created_at + JOB_TAKES
-    return ctx.json({"job_id": job.id, "job_status": "completed" if done else "processing", "error_msg": ""})
+    return ctx.json({"job_id": job.id, "job_status": "completed", "error_msg": ""})

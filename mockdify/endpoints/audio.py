@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from uuid import UUID
 
-from mockdify.endpoints.files import MEGABYTE
+from mockdify.endpoints.files import MEGABYTE, mime_type
 from mockdify.errors import DifyError, invalid_param
 from mockdify.multipart import parse_multipart
 
@@ -27,11 +27,13 @@ def to_text(ctx: Context) -> Reply:
     """A transcription of whatever was said."""
     parts = [part for part in parse_multipart(ctx.request) if part.filename is not None]
     file = next((part for part in parts if part.name == "file"), None)
+    if file is None and ctx.profile.audio_before_switch:
+        raise DifyError(400, *ctx.profile.no_audio)
     if not ctx.installed.app.features.speech_to_text:
         raise DifyError(400, *ctx.profile.speech_disabled)
     if file is None:
         raise DifyError(400, *ctx.profile.no_audio)
-    if file.content_type not in _TYPES:
+    if mime_type(file) not in _TYPES:
         raise DifyError(415, "unsupported_audio_type", "Audio type not allowed.")
     if len(file.data) > _LIMIT * MEGABYTE:
         raise DifyError(413, "audio_too_large", f"Audio size larger than {_LIMIT} mb")
@@ -45,11 +47,11 @@ def to_audio(ctx: Context) -> Reply:
         message = ctx.person.messages.get(_uuid(asked["message_id"]) or "")
         if message is None or not message.answer:
             return ctx.json(None)
+    elif asked["text"] is None:
+        msg = "Text is required"
+        raise invalid_param(msg)
     if not ctx.installed.app.features.text_to_speech:
         msg = "TTS is not enabled"
-        raise invalid_param(msg)
-    if not asked["message_id"] and asked["text"] is None:
-        msg = "Text is required"
         raise invalid_param(msg)
     return ctx.data("audio/mpeg", SPEECH, chunked=True)
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from mockdify.endpoints.conversations import take_variables
+from mockdify.endpoints.files import source_url
 from mockdify.endpoints.generating import (
-    Turn,
     ask_model,
     blocking,
     check_model,
@@ -21,22 +20,28 @@ from mockdify.endpoints.generating import (
     take_files,
     take_inputs,
 )
-from mockdify.endpoints.files import source_url
 from mockdify.errors import invalid_param, not_found
-from mockdify.events import AgentMessage, AgentThought, Envelope, Event, Message, MessageEnd, MessageReplace
+from mockdify.events import AgentMessage, AgentThought, Envelope, Message, MessageEnd, MessageReplace
 from mockdify.model import ModelFailure, count_tokens, usage_of, zero_usage
-from mockdify.script import Choice, Round
-from mockdify.steps import Reply, Wait
+from mockdify.script import Round
+from mockdify.steps import Wait
 from mockdify.store import Conversation
 from mockdify.store import Message as Stored
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from mockdify.apps import Tool
     from mockdify.context import Context
+    from mockdify.endpoints.generating import Turn
+    from mockdify.events import Event
     from mockdify.forms import InputFile
+    from mockdify.model import Generation
+    from mockdify.script import Choice
+    from mockdify.steps import Reply
     from mockdify.workspace import Task
 
-__all__ = ["chat_turn", "fill", "kept", "message_file", "open_conversation", "send"]
+__all__ = ["Saying", "chat_turn", "fill", "kept", "message_file", "open_conversation", "send"]
 
 _SLOT = re.compile(r"\{\{\s*(#?[\w.]+#?)\s*\}\}")
 _NAME_LIMIT = 20
@@ -88,7 +93,7 @@ def _send(ctx: Context) -> Reply:
     )
     prompt_tokens = _prompt_tokens(app.pre_prompt, inputs, conversation, query)
     body = _agent_turn if app.is_agent else chat_turn
-    turn = kept(ctx, message, task, body(ctx, message, task, choice, prompt_tokens, streamed))
+    turn = kept(ctx, message, task, body(Saying(ctx, message, task, choice, prompt_tokens, streamed)))
     if streamed:
         yield from streaming(ctx, envelope, turn, leaving="close")
         return
@@ -225,16 +230,26 @@ def forget_title(ctx: Context, message: Stored) -> None:
         conversation.title_due = None
 
 
-def chat_turn(
-    ctx: Context, message: Stored, task: Task, choice: Choice, prompt_tokens: int, streamed: bool
-) -> Turn:
+class Saying(NamedTuple):
+    """What a turn needs to say its answer."""
+
+    ctx: Context
+    message: Stored
+    task: Task
+    choice: Choice
+    prompt_tokens: int
+    streamed: bool
+
+
+def chat_turn(turn: Saying) -> Turn:
     """What a chat app says: moderation and annotations first, else the model."""
+    ctx, message, task, choice = turn.ctx, turn.message, turn.task, turn.choice
     canned, annotation = canned_answer(ctx, message.query, message.inputs)
     if canned is not None:
         yield from _canned(ctx, message, canned, annotation)
         return
-    generation = generation_of(ctx, choice, prompt_tokens, task)
-    if streamed or generation.pace:
+    generation = generation_of(ctx, choice, turn.prompt_tokens, task)
+    if turn.streamed or generation.pace:
         message_id, selector = message.id, ctx.profile.message_selector
         for item in generation.stream():
             if isinstance(item, Wait):
@@ -245,13 +260,17 @@ def chat_turn(
                 break
     else:
         generation.at_once()
-    replacement = moderated(ctx, generation.text)
+    usage = stopped_usage(ctx, generation.usage, turn.streamed) if task.stopped else generation.usage
+    message.retriever_resources = [dict(r) for r in choice.retriever_resources]
+    yield from _closed(ctx, message, generation.text, usage)
+
+
+def _closed(ctx: Context, message: Stored, text: str, usage: dict[str, Any]) -> Turn:
+    """The end of an answer; output moderation may replace it first."""
+    replacement = moderated(ctx, text)
     if replacement is not None:
         yield MessageReplace(answer=replacement, reason="")
-    text = generation.text if replacement is None else replacement
-    usage = stopped_usage(ctx, generation.usage, streamed) if task.stopped else generation.usage
-    message.retriever_resources = [dict(r) for r in choice.retriever_resources]
-    yield end_of_message(ctx, message, text, usage)
+    yield end_of_message(ctx, message, text if replacement is None else replacement, usage)
 
 
 def end_of_message(
@@ -259,9 +278,7 @@ def end_of_message(
 ) -> Event:
     """Keep the finished answer and say that it is complete."""
     message.answer, message.usage = text, usage
-    said = metadata(
-        ctx.profile, usage, streamed=True, annotation=annotation, resources=message.retriever_resources
-    )
+    said = metadata(ctx.profile, usage, streamed=True, annotation=annotation, resources=message.retriever_resources)
     files = ctx.profile.end_files
     return MessageEnd(id=message.id, metadata=said, files=None if files is None else list(files))
 
@@ -284,9 +301,7 @@ def stopped_usage(ctx: Context, usage: dict[str, Any], streamed: bool) -> dict[s
 
 
 # ---------------------------------------------------------------------- answers that no model gives
-def canned_answer(
-    ctx: Context, query: str, inputs: Mapping[str, Any]
-) -> tuple[str | None, dict[str, Any] | None]:
+def canned_answer(ctx: Context, query: str, inputs: Mapping[str, Any]) -> tuple[str | None, dict[str, Any] | None]:
     """What input moderation or an annotation answers instead of the model: (text, annotation_reply)."""
     rule = ctx.installed.app.features.moderation
     blocked = _blocked(ctx, rule.input_response, " ".join([query, *map(_shown, inputs.values())])) if rule else None
@@ -329,6 +344,7 @@ def moderated(ctx: Context, text: str) -> str | None:
 
 
 def _canned(ctx: Context, message: Stored, text: str, annotation: dict[str, Any] | None) -> Turn:
+    """*text* one character at a time. An agent's, too, comes as `message` (unverified: recorded for chat only)."""
     for char in text:
         yield Message(id=message.id, answer=char, from_variable_selector=ctx.profile.message_selector)
     usage = zero_usage()
@@ -339,64 +355,61 @@ def _canned(ctx: Context, message: Stored, text: str, annotation: dict[str, Any]
 
 
 # ---------------------------------------------------------------------- agents
-def _agent_turn(
-    ctx: Context, message: Stored, task: Task, choice: Choice, prompt_tokens: int, streamed: bool
-) -> Turn:
-    """An agent's rounds: a thought opens, its words stream, the tool is named, its observation comes, the next round.
-
-    The closing round has words only. The saved answer joins what was said in all rounds.
-    """
+def _agent_turn(turn: Saying) -> Turn:
+    """An agent's rounds. The closing one has words only; the saved answer joins what was said in all of them."""
+    ctx, message, choice = turn.ctx, turn.message, turn.choice
     canned, annotation = canned_answer(ctx, message.query, message.inputs)
     if canned is not None:
-        yield from _canned_agent(ctx, message, canned, annotation)
+        yield from _canned(ctx, message, canned, annotation)
         return
     rounds = choice.rounds or (*default_rounds(ctx, message.query), Round(chunks=choice.chunks))
     said: list[str] = []
     spoken = 0
-    usage: dict[str, Any] | None = None
+    usage = zero_usage()
     for position, one in enumerate(rounds, start=1):
-        thought_id = ctx.person.ids.next()
         last = position == len(rounds)
         chunks = one.chunks or ((one.thought, "", "") if one.tool else choice.chunks)
-        generation = generation_of(ctx, choice if last else choice._replace(fails=None), prompt_tokens, task, chunks)
-        opened = False
-        for item in generation.stream():
-            if isinstance(item, Wait):
-                yield item
-            else:
-                if not opened:
-                    opened = True
-                    yield AgentThought(id=thought_id, position=position)
-                yield AgentMessage(id=message.id, answer=item)
-            if task.stopped:
-                break
+        asked = choice if last else choice._replace(fails=None)
+        generation = generation_of(ctx, asked, turn.prompt_tokens, turn.task, chunks)
+        yield from _round(turn, one, position, generation)
         usage = generation.usage
         spoken += usage["completion_tokens"]
         said.append(generation.text)
-        if task.stopped:
-            usage = stopped_usage(ctx, usage, streamed)
+        if turn.task.stopped:
+            usage = stopped_usage(ctx, usage, turn.streamed)
             break
-        if one.tool:
-            shown = thought_of(ctx, one, thought_id, position, generation.text)
-            yield AgentThought(**(shown | {"observation": ""}))
-            yield AgentThought(**shown)
+        if last and position > 1:
+            times = {
+                "latency": usage["latency"],
+                "first": usage["time_to_first_token"],
+                "rest": usage["time_to_generate"],
+            }
+            usage |= usage_of(choice.prices, usage["prompt_tokens"], spoken, **times)
+    yield from _closed(ctx, message, "\n".join(filter(None, said)), usage)
+
+
+def _round(turn: Saying, one: Round, position: int, generation: Generation) -> Turn:
+    """One round: a thought opens, its words stream, the tool is named, its observation comes."""
+    ctx, message = turn.ctx, turn.message
+    thought_id = ctx.person.ids.next()
+    opened = False
+    for item in generation.stream():
+        if isinstance(item, Wait):
+            yield item
         else:
-            shown = {"id": thought_id, "position": position, "thought": generation.text}
-            yield AgentThought(**shown)
-        message.thoughts.append(stored_thought(ctx, message, shown))
-    usage = usage or zero_usage()
-    if not task.stopped and len(rounds) > 1:
-        usage |= usage_of(
-            choice.prices, usage["prompt_tokens"], spoken,
-            latency=usage["latency"], first=usage["time_to_first_token"], rest=usage["time_to_generate"],
-        )
-    yield end_of_message(ctx, message, "\n".join(filter(None, said)), usage)
-
-
-def _canned_agent(ctx: Context, message: Stored, text: str, annotation: dict[str, Any] | None) -> Turn:
-    for char in text:
-        yield AgentMessage(id=message.id, answer=char)
-    yield end_of_message(ctx, message, text, zero_usage(), annotation)
+            if not opened:
+                opened = True
+                yield AgentThought(id=thought_id, position=position)
+            yield AgentMessage(id=message.id, answer=item)
+        if turn.task.stopped:
+            return
+    if one.tool:
+        shown = thought_of(ctx, one, thought_id, position, generation.text)
+        yield AgentThought(**(shown | {"observation": ""}))
+    else:
+        shown = {"id": thought_id, "position": position, "thought": generation.text}
+    yield AgentThought(**shown)
+    message.thoughts.append(stored_thought(ctx, message, shown))
 
 
 def _tools(ctx: Context) -> tuple[Tool, ...]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from mockdify.endpoints.chat import chat_turn, fill, kept, message_file
+from mockdify.endpoints.chat import Saying, chat_turn, fill, kept, message_file
 from mockdify.endpoints.generating import (
     ask_model,
     blocking,
@@ -17,11 +17,11 @@ from mockdify.endpoints.generating import (
 )
 from mockdify.events import Envelope
 from mockdify.model import count_tokens, zero_usage
-from mockdify.steps import Reply
 from mockdify.store import Message
 
 if TYPE_CHECKING:
     from mockdify.context import Context
+    from mockdify.steps import Reply
 
 __all__ = ["send"]
 
@@ -51,7 +51,7 @@ def send(ctx: Context) -> Reply:
     ctx.person.messages[message.id] = message
     task = ctx.workspace.new_task(app.name, ctx.user, ctx.person.ids, graph=False)
     envelope = Envelope.completion(message_id=message.id, created_at=int(now), task_id=task.id)
-    turn = kept(ctx, message, task, chat_turn(ctx, message, task, choice, count_tokens(prompt), streamed))
+    turn = kept(ctx, message, task, chat_turn(Saying(ctx, message, task, choice, count_tokens(prompt), streamed)))
     if streamed:
         yield from streaming(ctx, envelope, turn, leaving="close")
         return

@@ -103,7 +103,7 @@ def list_variables(ctx: Context) -> Reply:
     asked = ctx.payload
     if asked["variable_name"] is not None:
         raise UNHANDLED  # on PostgreSQL the filter ends in a 500 (`convvars.by_name`, both releases)
-    shown = [variable_json(ctx, conversation, variable) for variable in variables_of(ctx, conversation)]
+    shown = [variable_json(conversation, variable) for variable in variables_of(ctx, conversation)]
     if asked["last_id"] is not None:
         ids = [one["id"] for one in shown]
         if asked["last_id"] not in ids:
@@ -154,7 +154,7 @@ def take_variables(ctx: Context) -> dict[str, Any]:
     return said
 
 
-def variable_json(ctx: Context, conversation: Conversation, variable: Any) -> dict[str, Any]:
+def variable_json(conversation: Conversation, variable: Any) -> dict[str, Any]:
     """A conversation variable as Dify lists it: the value is always text."""
     value = conversation.variables.get(variable.name)
     return {
@@ -178,7 +178,15 @@ _TYPES: Mapping[str, tuple[type, ...]] = {
     "array": (list,),
 }
 _KINDS = {str: "string", bool: "boolean", int: "number", float: "number", dict: "object", list: "array[any]"}
-_WORDS = {str: "string", bool: "boolean", int: "integer", float: "float", dict: "object", list: "array[any]", type(None): "none"}
+_WORDS = {
+    str: "string",
+    bool: "boolean",
+    int: "integer",
+    float: "float",
+    dict: "object",
+    list: "array[any]",
+    type(None): "none",
+}
 
 
 def update_variable(ctx: Context) -> Reply:
@@ -193,4 +201,4 @@ def update_variable(ctx: Context) -> Reply:
     check_type(variable, value)
     conversation.variables[variable.name] = value
     conversation.variables_updated[variable.name] = ctx.now()
-    return ctx.json(variable_json(ctx, conversation, variable))
+    return ctx.json(variable_json(conversation, variable))

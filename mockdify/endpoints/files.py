@@ -10,7 +10,7 @@ from urllib.parse import quote
 from mockdify.context import ANYBODY
 from mockdify.errors import DifyError, invalid_param
 from mockdify.multipart import parse_multipart
-from mockdify.steps import Body, Head, Headers
+from mockdify.steps import Body, Head
 from mockdify.store import Upload
 
 if TYPE_CHECKING:
@@ -18,21 +18,42 @@ if TYPE_CHECKING:
 
     from mockdify.context import Context
     from mockdify.http import Part, Request
-    from mockdify.steps import Reply
+    from mockdify.steps import Headers, Reply
     from mockdify.workspace import Workspace
 
-__all__ = ["MEGABYTE", "download", "file_type", "preview", "take_upload", "upload", "user_of"]
+__all__ = ["MEGABYTE", "download", "file_type", "mime_type", "preview", "take_upload", "upload", "user_of"]
 
 MEGABYTE = 1024 * 1024
 LIMITS: Mapping[str, int] = {"image": 10, "video": 100, "audio": 50, "document": 15, "custom": 15}
 """Megabytes per kind of file, as /parameters tells them."""
 
 _KINDS: Mapping[str, frozenset[str]] = {
-    "image": frozenset("jpg jpeg png webp gif svg".split()),
-    "video": frozenset("mp4 mov mpeg webm".split()),
-    "audio": frozenset("mp3 m4a wav amr mpga".split()),
+    "image": frozenset(["jpg", "jpeg", "png", "webp", "gif", "svg"]),
+    "video": frozenset(["mp4", "mov", "mpeg", "webm"]),
+    "audio": frozenset(["mp3", "m4a", "wav", "amr", "mpga"]),
     "document": frozenset(
-        "txt markdown md mdx pdf html htm xlsx xls vtt properties doc docx csv eml msg pptx ppt xml epub".split()
+        [
+            "txt",
+            "markdown",
+            "md",
+            "mdx",
+            "pdf",
+            "html",
+            "htm",
+            "xlsx",
+            "xls",
+            "vtt",
+            "properties",
+            "doc",
+            "docx",
+            "csv",
+            "eml",
+            "msg",
+            "pptx",
+            "ppt",
+            "xml",
+            "epub",
+        ]
     ),
 }
 _ERRORS = {
@@ -46,6 +67,11 @@ _ERRORS = {
 def file_type(extension: str) -> str:
     """Dify's kind of file for an extension."""
     return next((kind for kind, extensions in _KINDS.items() if extension in extensions), "custom")
+
+
+def mime_type(part: Part) -> str:
+    """A part's type without parameters; empty when it has none."""
+    return (part.content_type or "").partition(";")[0].strip().lower()
 
 
 def user_of(parts: Sequence[Part]) -> str:
@@ -87,7 +113,8 @@ def take_upload(ctx: Context, parts: Sequence[Part]) -> Upload:
         raise _ERRORS["none"]
     if len({part.name for part in files}) > 1:
         raise _ERRORS["many"]
-    if not chosen.content_type:
+    kind = mime_type(chosen)
+    if not kind:
         raise _ERRORS["type"]
     name = chosen.filename or ""
     if not name:
@@ -96,8 +123,8 @@ def take_upload(ctx: Context, parts: Sequence[Part]) -> Upload:
         msg = "Filename contains invalid characters"
         raise invalid_param(msg)
     extension = name.rpartition(".")[2].lower() if "." in name else ""
-    kind = file_type(extension)
-    if len(chosen.data) > LIMITS[kind] * MEGABYTE:
+    type_ = file_type(extension)
+    if len(chosen.data) > LIMITS[type_] * MEGABYTE:
         raise DifyError(413, "file_too_large", ctx.profile.file_too_large)
     made = Upload(
         id=ctx.person.ids.next(),
@@ -108,8 +135,8 @@ def take_upload(ctx: Context, parts: Sequence[Part]) -> Upload:
         data=chosen.data,
         size=len(chosen.data),
         extension=extension,
-        mime_type=chosen.content_type,
-        type=kind,
+        mime_type=kind,
+        type=type_,
         created_at=ctx.now(),
     )
     ctx.person.uploads[made.id] = ctx.workspace.store.uploads[made.id] = made
@@ -129,6 +156,12 @@ def sign(workspace: Workspace, upload_id: str, nonce: str) -> str:
     return blake2b(f"{upload_id}|{nonce}".encode(), key=workspace.tenant_id.encode(), digest_size=16).hexdigest() + "="
 
 
+def _with_charset(kind: str) -> str:
+    """A media type as werkzeug writes it: texts and XML name their charset."""
+    # unverified: only an image's preview was recorded
+    texts = kind.startswith("text/") or kind.endswith("+xml") or kind in {"application/xml", "application/javascript"}
+    return f"{kind}; charset=utf-8" if texts else kind
+
 
 def preview(ctx: Context) -> Reply:
     """The bytes of a file that a message of this app uses; who asks does not matter."""
@@ -137,10 +170,10 @@ def preview(ctx: Context) -> Reply:
         raise DifyError(404, "file_not_found", "File not found in message context")
     if ctx.installed.name not in found.conversation_apps:
         raise DifyError(403, "file_access_denied", "File access denied: not owned by requesting app")
-    kind, extra = found.mime_type, [("Cache-Control", "public, max-age=3600")]
+    kind, extra = _with_charset(found.mime_type), [("Cache-Control", "public, max-age=3600")]
     if kind.startswith(("audio/", "video/")):
         extra.append(("Accept-Ranges", "bytes"))
-    if ctx.payload["as_attachment"] or "html" in kind:
+    if ctx.payload["as_attachment"] or "html" in kind or found.extension in {"html", "htm"}:
         kind = "application/octet-stream"
         extra.append(("Content-Disposition", f"attachment; filename*=UTF-8''{quote(found.name)}"))
     return ctx.data(kind, found.data, tuple(extra))

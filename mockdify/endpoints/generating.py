@@ -6,28 +6,45 @@ A turn raises `ModelFailure` where the model failed and `DifyError` where Dify g
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mockdify.endpoints.files import source_url
 from mockdify.errors import DifyError, invalid_param
-from mockdify.events import Envelope, ErrorEvent, Event
+from mockdify.events import ErrorEvent, Event
 from mockdify.forms import InputFile, check_files, input_files, validate
 from mockdify.ids import fixed_id
 from mockdify.model import Generation, ModelFailure
 from mockdify.pacing import with_pings
 from mockdify.projection import stand_ins
-from mockdify.script import Ask, Choice
-from mockdify.steps import Emit, Leaving, Reply, Wait
+from mockdify.script import Ask
+from mockdify.steps import Emit, Wait
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
     from mockdify.context import Context
+    from mockdify.events import Envelope
     from mockdify.profiles import Profile
+    from mockdify.script import Choice
+    from mockdify.steps import Leaving, Reply
     from mockdify.store import Conversation, Upload
     from mockdify.workspace import Task
 
-__all__ = ["Turn", "ask_model", "blocking", "failure_of", "final_usage", "generation_of", "metadata", "file_value", "streaming", "take_files", "take_inputs"]
+__all__ = [
+    "Turn",
+    "ask_model",
+    "blocking",
+    "failure_of",
+    "file_value",
+    "final_usage",
+    "generation_of",
+    "metadata",
+    "streaming",
+    "take_files",
+    "take_inputs",
+]
 
 Turn: TypeAlias = Iterator[Event | Wait]
 
@@ -35,9 +52,7 @@ Turn: TypeAlias = Iterator[Event | Wait]
 # ---------------------------------------------------------------------- the two views
 def streaming(ctx: Context, envelope: Envelope, turn: Turn, *, leaving: Leaving) -> Reply:
     """The turn as a stream; a failure becomes its last event."""
-    return with_pings(
-        _stream(ctx, envelope, turn, leaving), interval=ctx.workspace.template.ping_interval, now=ctx.now
-    )
+    return with_pings(_stream(ctx, envelope, turn, leaving), interval=ctx.workspace.template.ping_interval, now=ctx.now)
 
 
 def _stream(ctx: Context, envelope: Envelope, turn: Turn, leaving: Leaving) -> Reply:
@@ -46,8 +61,7 @@ def _stream(ctx: Context, envelope: Envelope, turn: Turn, leaving: Leaving) -> R
         for item in turn:
             yield item if isinstance(item, Wait) else Emit(item, envelope)
     except ModelFailure as failure:
-        error = failure_of(ctx.profile, failure, streamed=True, req_id="")
-        yield Emit(ErrorEvent(code=error.code, status=error.status, message=error.message), envelope)
+        yield Emit(error_event(ctx.profile, failure), envelope)
 
 
 def blocking(ctx: Context, turn: Turn, fold: Callable[[], Any]) -> Reply:
@@ -57,16 +71,36 @@ def blocking(ctx: Context, turn: Turn, fold: Callable[[], Any]) -> Reply:
             if isinstance(item, Wait):
                 yield item
     except ModelFailure as failure:
-        raise failure_of(ctx.profile, failure, streamed=False, req_id=fixed_id(ctx.user, ctx.exchange.id).replace("-", "")[:10]) from None
+        raise failure_of(
+            ctx.profile, failure, streamed=False, req_id=fixed_id(ctx.user, ctx.exchange.id).replace("-", "")[:10]
+        ) from None
     yield from ctx.generated(fold())
 
 
 # ---------------------------------------------------------------------- the model
 _DROPPED = "Request to Plugin Daemon Service failed-500"
 _QUOTA = (
-    "Your quota for Dify Hosted {what} has been exhausted. Please go to Settings -> Model Provider to complete your own "
-    "provider credentials."
+    "Your quota for Dify Hosted {what} has been exhausted. Please go to Settings -> Model Provider to complete your "
+    "own provider credentials."
 )
+_UNSUPPORTED = "Dify Hosted OpenAI trial currently not support the GPT-4 model."
+_INVOKE_ERRORS = ("rate-limit", "authorization", "bad-request", "connection", "server-unavailable")
+
+
+class _QuotaEvent(ErrorEvent):
+    """The one `error` event whose keys stand in another order."""
+
+    __slots__ = ()
+
+    def own(self) -> dict[str, Any]:
+        return {"code": self.code, "message": self.message, "status": self.status}
+
+
+def error_event(profile: Profile, failure: ModelFailure) -> ErrorEvent:
+    """The `error` event of chat, completion and agent streams."""
+    error = failure_of(profile, failure, streamed=True, req_id="")
+    make = _QuotaEvent if error.code == "provider_quota_exceeded" else ErrorEvent
+    return make(code=error.code, status=error.status, message=error.message)
 
 
 def failure_of(profile: Profile, failure: ModelFailure, *, streamed: bool, req_id: str) -> DifyError:
@@ -75,27 +109,42 @@ def failure_of(profile: Profile, failure: ModelFailure, *, streamed: bool, req_i
     if kind == "rate-limit":
         code, status = profile.streamed_rate_limit if streamed else profile.blocking_rate_limit
         return DifyError(status, code, said)
-    if kind == "authorization":
-        said = "Incorrect API key provided"
-    if kind in ("authorization", "bad-request", "connection", "server-unavailable"):
-        return DifyError(400, "completion_request_error", said)
-    if kind == "dropped":
-        return invalid_param(_DROPPED)
-    if kind == "credentials":
-        return invalid_param(said)
-    if kind == "quota":
-        return DifyError(400, "provider_quota_exceeded", said or _QUOTA.format(what="Model Provider" if streamed else "OpenAI"))
-    if kind == "not-initialized":
-        return DifyError(400, "provider_not_initialize", said)
-    if kind == "model-unsupported":
-        return DifyError(400, "model_currently_not_support", said or "Model Currently Not Support")
-    # An error the plugin does not name travels as JSON; only the HTTP form carries the request's id.
-    text = json.dumps({"error_type": "Exception", "message": said, "args": {}})
-    return invalid_param(text if streamed else f"req_id: {req_id} PluginInvokeError: {text}")
+    if kind in _INVOKE_ERRORS:
+        return DifyError(
+            400, "completion_request_error", "Incorrect API key provided" if kind == "authorization" else said
+        )
+    if kind == "other":
+        # An error the plugin does not name travels as JSON; only the HTTP form carries the request's id.
+        text = json.dumps({"error_type": _error_type(said), "message": said, "args": {}})
+        return invalid_param(text if streamed else f"req_id: {req_id} PluginInvokeError: {text}")
+    code, text = {
+        "dropped": ("invalid_param", _DROPPED),
+        "credentials": ("invalid_param", said),
+        "quota": ("provider_quota_exceeded", said or _QUOTA.format(what="Model Provider" if streamed else "OpenAI")),
+        "not-initialized": ("provider_not_initialize", said),
+        "model-unsupported": (
+            "model_currently_not_support",
+            said or ("Model Currently Not Support" if streamed else _UNSUPPORTED),
+        ),
+    }[kind]
+    return DifyError(400, code, text)
 
 
-BEFORE_ANY_EVENT = ("quota", "not-initialized", "model-unsupported")
-"""Failures that Dify meets before it opens a stream: HTTP errors in both modes (`provider_*` texts)."""
+def _error_type(said: str) -> str:
+    """The name of the exception behind a text. Only a KeyError's can be told: it is a quoted value and nothing else."""
+    quoted = len(said) > 1 and said[0] == said[-1] and said[0] in "'\"" and said[0] not in said[1:-1]
+    return "KeyError" if quoted else "Exception"
+
+
+_BEFORE_ANY_EVENT = ("quota", "not-initialized", "model-unsupported")
+
+
+def may_not_be_asked(choice: Choice) -> bool:
+    """Whether the model fails in a way that Dify meets before it opens a stream: an HTTP error in both modes.
+
+    A failure `after` some chunks is met in the stream, whatever its kind.
+    """
+    return choice.fails is not None and choice.fails.kind in _BEFORE_ANY_EVENT and not choice.after
 
 
 def ask_model(ctx: Context, query: str, inputs: Mapping[str, Any], turn: int, *, node: str | None = None) -> Choice:
@@ -108,7 +157,9 @@ def ask_model(ctx: Context, query: str, inputs: Mapping[str, Any], turn: int, *,
     return choice
 
 
-def generation_of(ctx: Context, choice: Choice, prompt_tokens: int, task: Task, chunks: Sequence[str] | None = None) -> Generation:
+def generation_of(
+    ctx: Context, choice: Choice, prompt_tokens: int, task: Task, chunks: Sequence[str] | None = None
+) -> Generation:
     """The model's call for a choice of the script."""
     return Generation(
         chunks=choice.chunks if chunks is None else chunks,
@@ -137,10 +188,13 @@ def check_model(ctx: Context) -> None:
 
 def refuse_early(choice: Choice, ctx: Context) -> None:
     """Raise what Dify answers before any event when the model may not be asked at all."""
-    if choice.fails is not None and choice.fails.kind in BEFORE_ANY_EVENT:
+    if may_not_be_asked(choice):
         failure = choice.fails
+        assert failure is not None
         if failure.kind == "not-initialized" and not failure.message and ctx.installed.app.model:
-            failure = ModelFailure(failure.kind, f"Model {ctx.installed.app.model.name} credentials is not initialized.")
+            failure = ModelFailure(
+                failure.kind, f"Model {ctx.installed.app.model.name} credentials is not initialized."
+            )
         raise failure_of(ctx.profile, failure, streamed=False, req_id="")
 
 
@@ -190,7 +244,7 @@ def take_inputs(ctx: Context, conversation: Conversation | None = None) -> dict[
     resolve = input_files(
         find_upload=lambda upload_id: find_upload(ctx, upload_id),
         remote=ctx.workspace.template.remote_files,
-        strict=ctx.installed.app.is_graph,
+        strict=ctx.installed.mode == "workflow",
         named_methods=ctx.profile.named_enums,
     )
     given = ctx.payload["inputs"]

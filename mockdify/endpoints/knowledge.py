@@ -51,7 +51,7 @@ POST /datasets/pipeline/file-upload
 GET /datasets/<uuid:dataset_id>/pipeline/datasource-plugins
 POST /datasets/<uuid:dataset_id>/pipeline/datasource/nodes/<string:node_id>/run
 POST /datasets/<uuid:dataset_id>/pipeline/run
-"""
+"""  # noqa: E501 - one path a line
 
 ROUTES = tuple(
     Endpoint(method=method, rule=f"/v1{rule}", handler=_refuse, key="dataset")

@@ -14,19 +14,20 @@ from mockdify.endpoints.graphs import (
     check_workflow_id,
     finished_event,
     late,
-    refused_models,
+    refused,
     stream_of_run,
 )
 from mockdify.errors import UNHANDLED, DifyError, invalid_param, not_found
-from mockdify.events import Envelope, Event
-from mockdify.steps import Body, Head, Wait
+from mockdify.events import Envelope
+from mockdify.steps import Body, Head
 from mockdify.wire import as_python_json
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from mockdify.context import Context
-    from mockdify.steps import Reply
+    from mockdify.events import Event
+    from mockdify.steps import Reply, Wait
     from mockdify.store import Run
     from mockdify.workspace import Task
 
@@ -50,12 +51,18 @@ def run(ctx: Context) -> Reply:
     except DifyError as error:
         yield from late(ctx, error, streamed=streamed)
         return
-    refused = refused_models(ctx, streamed=streamed)
-    if refused is not None:
-        yield from refused
-        return
     task = ctx.workspace.new_task(ctx.installed.name, ctx.user, ctx.person.ids, graph=True)
-    graph_run = GraphTurn(ctx, task, inputs, {"sys.files": [file_value(ctx, file) for file in files], "sys.user_id": ctx.user})
+    system = {
+        "sys.files": [file_value(ctx, file) for file in files],
+        "sys.user_id": ctx.user,
+        "sys.timestamp": int(ctx.now()),
+    }
+    graph_run = GraphTurn(ctx, task, inputs, system)
+    try:
+        graph_run.begin()
+    except DifyError as error:
+        yield from refused(ctx, error, Envelope.workflow(run_id=None, task_id=task.id), streamed=streamed)
+        return
     turn = _turn(ctx, graph_run, task)
     if streamed:
         yield from stream_of_run(ctx, Envelope.workflow(run_id=graph_run.run.id, task_id=task.id), turn)
@@ -171,7 +178,12 @@ def _moment(text: str | None) -> float | None:
 
 
 def _mentions(done: Run, keyword: str) -> bool:
-    texts = (json.dumps(done.inputs, ensure_ascii=False), json.dumps(done.outputs, ensure_ascii=False), done.user, done.id)
+    texts = (
+        json.dumps(done.inputs, ensure_ascii=False),
+        json.dumps(done.outputs, ensure_ascii=False),
+        done.user,
+        done.id,
+    )
     return any(keyword.lower() in text.lower() for text in texts)
 
 

@@ -207,7 +207,7 @@ def test_exhaustion_says_what_was_played():
     player = Player([chat("x"), chat(), chat()])
     said(player, ask(), ask())
     miss = player.find(ask())
-    assert (miss.reason, miss.played) == ("exhausted", (1, 2))
+    assert (miss.reason, miss.played) == ("exhausted", ("#2", "#3"))
     assert "it was recorded 2 times (#2, #3), all played" in str(miss)
 
 

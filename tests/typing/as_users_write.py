@@ -45,10 +45,8 @@ def outside_pytest() -> None:
     with MockDify(apps=["chat", Path("support.yml")], config="mockdify.toml", pace=0.1, ping_interval=1) as server:
         server.renew(profile="1.13", clock=datetime(2026, 1, 1, tzinfo=UTC))
         same: MockDify = server
-    try:
+    with pytest.raises(MockdifyError, match=package.__version__):
         same.start().stop()
-    except MockdifyError as mistake:
-        assert package.__version__ in str(mistake)
 
 
 async def in_a_loop() -> None:

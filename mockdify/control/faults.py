@@ -1,0 +1,119 @@
+"""Faults over HTTP: injected, listed, taken back."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from mockdify import shapes
+from mockdify.control.table import Answer, ControlError, Param, missing
+
+if TYPE_CHECKING:
+    from mockdify.control.table import Call
+    from mockdify.faults.plan import FaultRule
+
+__all__ = ["INJECT", "LIST", "RULE", "inject", "list_all", "remove", "remove_all", "show"]
+
+ORIGIN = "POST /_mockdify/faults"
+
+INJECT = {
+    "fault": Param(
+        shape=shapes.text,
+        schema={"type": "string", "examples": ["rate-limit"]},
+        words="Its name; `mockdify faults` lists all.",
+        required=True,
+    ),
+    "on": Param(
+        shape=shapes.text,
+        schema={"type": "string", "examples": ["POST /v1/chat-messages"]},
+        words="The method and path it strikes; else all.",
+    ),
+    "when": Param(
+        shape=shapes.mapping(shapes.anything),
+        schema={"type": "object", "examples": [{"user": "bob"}]},
+        words="What must hold of the request: user, query, key, app, header, nth.",
+    ),
+    "times": Param(
+        shape=shapes.whole(0), schema={"type": "integer", "minimum": 0}, words="How often it strikes; 0 is always. 1."
+    ),
+    "after": Param(
+        shape=shapes.whole(0),
+        schema={"type": "integer", "minimum": 0},
+        words="How many events (of a fault in a stream) or matching requests (of any other) pass first.",
+    ),
+    "probability": Param(
+        shape=shapes.number(0, 1),
+        schema={"type": "number", "minimum": 0, "maximum": 1},
+        words="The chance of each matching request, by the workspace's seed.",
+    ),
+    "options": Param(
+        shape=shapes.mapping(shapes.anything),
+        schema={"type": "object", "examples": [{"retry_after": 1}]},
+        words="The fault's own options; they may also stand beside the other keys.",
+    ),
+}
+RULE = {
+    "type": "object",
+    "required": ["id", "fault", "on", "when", "times", "after", "probability", "options", "met"],
+    "properties": {
+        "id": {"type": "integer"},
+        "fault": {"type": "string"},
+        "on": {"type": ["string", "null"]},
+        "when": {"type": "object"},
+        "times": {"type": "integer"},
+        "after": {"type": "integer"},
+        "probability": {"type": "number"},
+        "options": {"type": "object"},
+        "met": {"type": "integer", "description": "How often it struck."},
+    },
+}
+LIST = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "items": RULE}}}
+
+
+def inject(call: Call) -> Answer:
+    """Let a fault strike matching requests from now on."""
+    said = dict(call.body)
+    name, options = said.pop("fault"), said.pop("options", {})
+    doubled = sorted(options.keys() & said.keys())
+    if doubled:
+        raise ControlError(400, "bad_request", f"{doubled[0]!r} stands both in `options` and beside it; say it once")
+    rule = call.workspace.faults.inject(name, **said, **options)
+    call.workspace.fault_origins[rule.id] = ORIGIN
+    return Answer(status=201, value=_shown(call, rule))
+
+
+def list_all(call: Call) -> Answer:
+    """The rules in the order they are tried."""
+    return Answer(value={"items": [_shown(call, rule) for rule in call.workspace.faults.rules]})
+
+
+def show(call: Call) -> Answer:
+    """One rule, and how often it struck."""
+    return Answer(value=_shown(call, _found(call)))
+
+
+def _shown(call: Call, rule: FaultRule) -> dict[str, Any]:
+    shown: dict[str, Any] = call.mask.value(rule.as_dict())  # a rule may name a key
+    return shown
+
+
+def _found(call: Call) -> FaultRule:
+    given = call.values["fault"]
+    rules = call.workspace.faults.rules
+    found = next((rule for rule in rules if str(rule.id) == given), None)
+    if found is None:
+        raise missing("fault rule", given, (str(rule.id) for rule in rules))
+    return found
+
+
+def remove(call: Call) -> Answer:
+    """Take one rule back."""
+    rule = _found(call)
+    call.workspace.faults.rules.remove(rule)
+    return Answer(value={"removed": [_shown(call, rule)]})
+
+
+def remove_all(call: Call) -> Answer:
+    """Take all rules back."""
+    removed = [_shown(call, rule) for rule in call.workspace.faults.rules]
+    call.workspace.faults.clear()
+    return Answer(value={"removed": removed})
