@@ -105,7 +105,11 @@ class Client:
 
     def __init__(self, base_url: str, api_key: str, *, timeout: float = 60.0, retries: int = 0) -> None:
         self._url = urlsplit(base_url.rstrip("/"))
-        self._headers = {"Authorization": f"Bearer {api_key}", "User-Agent": "mockdify-reference", "Connection": "close"}
+        self._headers = {
+            "Authorization": f"Bearer {api_key}",
+            "User-Agent": "mockdify-reference",
+            "Connection": "close",
+        }
         self.timeout = timeout
         self.retries = retries
 
@@ -155,7 +159,9 @@ class Client:
 
     def conversations(self, *, user: str, limit: int = 20) -> list[dict[str, Any]]:
         """The user's conversations, the newest first."""
-        found: list[dict[str, Any]] = self._json("GET", f"/conversations?{urlencode({'user': user, 'limit': limit})}")["data"]
+        found: list[dict[str, Any]] = self._json("GET", f"/conversations?{urlencode({'user': user, 'limit': limit})}")[
+            "data"
+        ]
         return found
 
     def messages(self, conversation_id: str, *, user: str, limit: int = 20) -> list[dict[str, Any]]:
@@ -233,7 +239,7 @@ class Client:
         try:
             sock = self._connect(deadline)
             connection = http.client.HTTPConnection(self._url.netloc)
-            connection.sock = _Timed(sock, deadline)  # type: ignore[assignment]  # as much of a socket as it uses
+            connection.sock = _Timed(sock, deadline)  # as much of a socket as it uses
             headers = self._headers | ({"Content-Type": kind} if data is not None else {})
             connection.request(method, self._url.path + path, data, headers)
             response = connection.getresponse()
@@ -302,9 +308,9 @@ class Reader:
         try:
             event = json.loads(data)
         except ValueError:
-            raise Failed("protocol", f"an event is not JSON: {data[:80]!r}", text=self.said.text) from None
+            event = None
         if not isinstance(event, dict):
-            raise Failed("protocol", f"an event is not an object: {data[:80]!r}", text=self.said.text)
+            raise Failed("protocol", f"an event is not a JSON object: {data[:80]!r}", text=self.said.text)
         said = self.said
         for name in ("conversation_id", "message_id", "task_id"):
             value = event.get(name)
@@ -433,7 +439,8 @@ def _after(after: str | None, attempt: int) -> float | None:
     except ValueError:
         pass
     try:
-        return max(0.0, parsedate_to_datetime(after).timestamp() - time.time()) + 0.01
+        moment: float = parsedate_to_datetime(after).timestamp()
+        return max(0.0, moment - time.time()) + 0.01
     except ValueError:
         return None
 
@@ -529,4 +536,6 @@ class ReferenceAdapter:
         self, *, base_url: str, api_key: str, timeout: float, user: str, name: str, content: str, mime_type: str
     ) -> dict[str, Any]:
         """Upload a file."""
-        return {"file_id": self._client(base_url, api_key, timeout).upload(name, content.encode(), mime_type, user=user)}
+        return {
+            "file_id": self._client(base_url, api_key, timeout).upload(name, content.encode(), mime_type, user=user)
+        }

@@ -1,7 +1,7 @@
 """AstrBot 4.29's Dify client: aiohttp and a parser of its own; errors are plain exceptions with the status in their text.
 
-    pip install --no-deps astrbot==4.29.3 && pip install aiohttp
-    mockdify check --exec "python examples/adapters/astrbot.py"
+pip install --no-deps astrbot==4.29.3 && pip install aiohttp
+mockdify check --exec "python examples/adapters/astrbot.py"
 """
 
 import asyncio
@@ -39,11 +39,16 @@ async def collect(call, ask):
 
 def chat(call, emit):
     more = {"conversation_id": call["conversation_id"], "timeout": call["timeout"]}
-    return joined(asyncio.run(collect(call, lambda c: c.chat_messages(call["inputs"], call["query"], call["user"], **more))), emit)
+    return joined(
+        asyncio.run(collect(call, lambda c: c.chat_messages(call["inputs"], call["query"], call["user"], **more))), emit
+    )
 
 
 def workflow(call, emit):
-    return joined(asyncio.run(collect(call, lambda c: c.workflow_run(call["inputs"], call["user"], timeout=call["timeout"]))), emit)
+    return joined(
+        asyncio.run(collect(call, lambda c: c.workflow_run(call["inputs"], call["user"], timeout=call["timeout"]))),
+        emit,
+    )
 
 
 run("chat.streaming", "workflow.streaming", chat=chat, workflow=workflow)

@@ -1,7 +1,7 @@
 """dify-client 0.1.10, the first official Python SDK. It hands `requests` responses on; they are read as its README does.
 
-    pip install dify-client==0.1.10
-    mockdify check --exec "python examples/adapters/dify_client_0_1.py"
+pip install dify-client==0.1.10
+mockdify check --exec "python examples/adapters/dify_client_0_1.py"
 """
 
 import json
@@ -15,7 +15,11 @@ def read(response, stream, emit):
     said = {"text": ""}
     if not stream:
         body = response.json()
-        return {"text": body["answer"], "conversation_id": body.get("conversation_id"), "message_id": body["message_id"]}
+        return {
+            "text": body["answer"],
+            "conversation_id": body.get("conversation_id"),
+            "message_id": body["message_id"],
+        }
     for line in response.iter_lines(decode_unicode=True):  # the README's loop
         line = line.split("data:", 1)[-1]
         if line.strip():
@@ -31,10 +35,20 @@ def ask(call, emit):
     client.base_url = call["base_url"]
     mode = "streaming" if call["stream"] else "blocking"
     if "query" in call:
-        response = client.create_chat_message(call["inputs"], call["query"], call["user"], mode, call["conversation_id"])
+        response = client.create_chat_message(
+            call["inputs"], call["query"], call["user"], mode, call["conversation_id"]
+        )
     else:
         response = client.create_completion_message(call["inputs"], mode, call["user"])
     return read(response, call["stream"], emit)
 
 
-run("chat.blocking", "chat.streaming", "completion.blocking", "completion.streaming", "incremental", chat=ask, completion=ask)
+run(
+    "chat.blocking",
+    "chat.streaming",
+    "completion.blocking",
+    "completion.streaming",
+    "incremental",
+    chat=ask,
+    completion=ask,
+)

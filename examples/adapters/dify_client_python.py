@@ -1,7 +1,7 @@
 """dify-client-python 1.0.3: pydantic models, httpx and httpx-sse.
 
-    pip install dify-client-python==1.0.3
-    mockdify check --exec "python examples/adapters/dify_client_python.py"
+pip install dify-client-python==1.0.3
+mockdify check --exec "python examples/adapters/dify_client_python.py"
 """
 
 from dify_client import Client, errors, models

@@ -1,7 +1,7 @@
 """dify-python-sdk 0.1.16, the official Python SDK's newer source, read as its README does.
 
-    pip install dify-python-sdk==0.1.16
-    mockdify check --exec "python examples/adapters/dify_python_sdk.py"
+pip install dify-python-sdk==0.1.16
+mockdify check --exec "python examples/adapters/dify_python_sdk.py"
 """
 
 import json

@@ -1,6 +1,6 @@
 """The guide's Python samples (examples/guide): its retry helper for blocking calls, its reader for streams.
 
-    mockdify check examples/adapters/guide_python.py
+mockdify check examples/adapters/guide_python.py
 """
 
 import sys

@@ -39,14 +39,26 @@ def said_of(error):
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     if status:
-        body = response if isinstance(response, dict) else response.json() if "json" in response.headers["content-type"] else {}
+        body = (
+            response
+            if isinstance(response, dict)
+            else response.json()
+            if "json" in response.headers["content-type"]
+            else {}
+        )
         said |= {"kind": "http", "status": status, "code": body.get("code")}
     return said
 
 
 def kind_of(error):
     names = " ".join(one.__name__ for one in type(error).__mro__)
-    return "timeout" if "Timeout" in names else "network" if isinstance(error, OSError) or "Transport" in names else "protocol"
+    return (
+        "timeout"
+        if "Timeout" in names
+        else "network"
+        if isinstance(error, OSError) or "Transport" in names
+        else "protocol"
+    )
 
 
 def say(number, **said):

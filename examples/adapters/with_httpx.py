@@ -1,6 +1,6 @@
 """A client written with `httpx` the way most people do: `iter_lines`, which breaks lines at U+2028 and U+0085.
 
-    mockdify check examples/adapters/with_httpx.py
+mockdify check examples/adapters/with_httpx.py
 """
 
 import json

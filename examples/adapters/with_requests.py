@@ -1,6 +1,6 @@
 """A client written with `requests`: lines of bytes, errors looked at, the end event waited for.
 
-    mockdify check examples/adapters/with_requests.py
+mockdify check examples/adapters/with_requests.py
 """
 
 import json
@@ -19,7 +19,9 @@ def events(response):
 def ask(path, call, stream, timeout, emit):
     body = {**call, "response_mode": "streaming" if stream else "blocking"}
     headers = {"Authorization": f"Bearer {body.pop('api_key')}"}
-    with requests.post(body.pop("base_url") + path, json=body, headers=headers, stream=stream, timeout=timeout) as response:
+    with requests.post(
+        body.pop("base_url") + path, json=body, headers=headers, stream=stream, timeout=timeout
+    ) as response:
         if not response.ok:
             said = response.json() if "json" in response.headers.get("Content-Type", "") else {}
             raise Reported("http", said.get("message", response.reason), response.status_code, said.get("code"))

@@ -58,7 +58,9 @@ def truth_of(exchange: Exchange, mode: str) -> Truth:
     if exchange.status >= 300:
         body = exchange.json
         code = body.get("code") if isinstance(body, dict) else None
-        return Truth(kind="refused", status=exchange.status, code=code, words=f"{exchange.status} {code or '(no code)'}")
+        return Truth(
+            kind="refused", status=exchange.status, code=code, words=f"{exchange.status} {code or '(no code)'}"
+        )
     return _streamed(exchange, mode) if exchange.is_stream else _blocking(exchange)
 
 
@@ -110,7 +112,13 @@ def _streamed(exchange: Exchange, mode: str) -> Truth:
                 said, agent, closing = event.get("answer") or "", "", None
             case "error":
                 words = f"an error event ({event.get('code')})"
-                return Truth(kind="failed", texts=(said or agent,), code=event.get("code"), status=event.get("status"), words=words)
+                return Truth(
+                    kind="failed",
+                    texts=(said or agent,),
+                    code=event.get("code"),
+                    status=event.get("status"),
+                    words=words,
+                )
             case "workflow_finished":
                 outputs = data.get("outputs")
                 if data.get("status") == "failed" and mode == "workflow":
@@ -122,7 +130,14 @@ def _streamed(exchange: Exchange, mode: str) -> Truth:
     texts = tuple(dict.fromkeys(text for text in (agent or said, closing) if text is not None))
     if not ended:
         return Truth(kind="broken", texts=texts, words=f"a stream without {terminal}")
-    return Truth(kind="answer", texts=texts, outputs=outputs, usage=usage, **ids)
+    return Truth(
+        kind="answer",
+        texts=texts,
+        outputs=outputs,
+        usage=usage,
+        conversation_id=ids["conversation_id"],
+        message_id=ids["message_id"],
+    )
 
 
 # ---------------------------------------------------------------------- one outcome
@@ -134,7 +149,9 @@ def judge(outcome: Outcome) -> Iterator[Violation]:
     asked = [exchange for exchange in outcome.exchanges if is_generation(exchange)]
     truth = truth_of(asked[-1], mode) if asked else Truth(kind="silent", words="no connection")
     if outcome.hung:
-        yield Violation(verdict="hung", words=f"{_given(truth)}, the client gave {outcome} (limit {outcome.call.timeout:g} s)")
+        yield Violation(
+            verdict="hung", words=f"{_given(truth)}, the client gave {outcome} (limit {outcome.call.timeout:g} s)"
+        )
     elif outcome.error is not None and outcome.error.kind == "crash":
         yield Violation(verdict="crashed", words=f"{_given(truth)}, the client fell over: {outcome.error.message}")
     elif truth.kind == "answer":
@@ -207,7 +224,9 @@ def _reported(outcome: Outcome, truth: Truth) -> Iterator[Violation]:
     if error.kind == "protocol" and error.status is None and _PARSER.search(error.message):
         yield Violation(verdict="crashed", words=f"{_given(truth)}, the client's parser fell over: {error.message}")
     elif error.status != truth.status:
-        yield Violation(verdict="wrong-error", words=f"{_given(truth)}, the client reported {outcome}: the status is lost")
+        yield Violation(
+            verdict="wrong-error", words=f"{_given(truth)}, the client reported {outcome}: the status is lost"
+        )
     elif truth.code is not None and error.code != truth.code:
         yield Violation(verdict="wrong-error", words=f"the code was {truth.code!r}, the client gave {error.code!r}")
 
@@ -220,7 +239,10 @@ def judge_retries(outcome: Outcome) -> Iterator[Violation]:
         wait = after.started - before.started
         yield from _retried(before, outcome.call.place.mode, wait)
     if len(asked) > _MOST_TRIES:
-        yield Violation(verdict="retried-badly", words=f"{len(asked)} requests within {outcome.seconds:.1f} s: retries have no bound")
+        yield Violation(
+            verdict="retried-badly",
+            words=f"{len(asked)} requests within {outcome.seconds:.1f} s: retries have no bound",
+        )
 
 
 def _retried(before: Exchange, mode: str, wait: float) -> Iterator[Violation]:
@@ -228,7 +250,9 @@ def _retried(before: Exchange, mode: str, wait: float) -> Iterator[Violation]:
     if truth.status in (400, 401, 403, 404) and truth.kind == "refused":
         yield Violation(verdict="retried-badly", words=f"{truth.words} was sent again: it cannot become right")
     elif truth.code == "rate_limit_error":
-        yield Violation(verdict="retried-badly", words="429 rate_limit_error was sent again: the plan's quota is used up")
+        yield Violation(
+            verdict="retried-badly", words="429 rate_limit_error was sent again: the plan's quota is used up"
+        )
     elif truth.kind == "answer":
         yield Violation(verdict="retried-badly", words="the whole answer had come, and the request was sent again")
     elif truth.status == 429 and (after := _seconds(before)) is not None and wait < after - 0.05:

@@ -140,7 +140,9 @@ class Outcome:
 
 
 def _short(text: str, most: int = 60) -> str:
-    return repr(text) if len(text) <= most else f"{text[: most // 2]!r} … {text[-most // 3 :]!r} ({len(text)} characters)"
+    return (
+        repr(text) if len(text) <= most else f"{text[: most // 2]!r} … {text[-most // 3 :]!r} ({len(text)} characters)"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

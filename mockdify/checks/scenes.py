@@ -54,7 +54,14 @@ _RUN = "1d2e3f40-5162-4738-94a5-b6c7d8e9f001"
 _WHEN = 1_767_225_600
 ANSWER = ("Hello", " from", " the", " mock", "! ", "你好", " 👋", ".")
 """The deltas of a plain answer: texts of one to four bytes a character."""
-MODES = ("chat.blocking", "chat.streaming", "completion.blocking", "completion.streaming", "workflow.blocking", "workflow.streaming")
+MODES = (
+    "chat.blocking",
+    "chat.streaming",
+    "completion.blocking",
+    "completion.streaming",
+    "workflow.blocking",
+    "workflow.streaming",
+)
 
 USAGE: dict[str, Any] = {
     "prompt_tokens": 8,
@@ -174,7 +181,9 @@ def failed(mode: str = "chat", *, code: str = "completion_request_error", status
     return frame(ErrorEvent(code=code, status=status, message=message), mode)
 
 
-def streamed(mode: str = "chat", texts: Sequence[str] = ANSWER, *, before: Sequence[bytes | Pause] = ()) -> list[bytes | Pause]:
+def streamed(
+    mode: str = "chat", texts: Sequence[str] = ANSWER, *, before: Sequence[bytes | Pause] = ()
+) -> list[bytes | Pause]:
     """All frames of a plain answer."""
     if mode == "workflow":
         return [*before, started(), *deltas(texts, mode), finished({"text": "".join(texts)})]

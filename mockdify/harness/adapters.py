@@ -150,7 +150,9 @@ class PythonAdapter:
         self._said = said() if callable(said) else said
         self.name = name or getattr(target, "name", "") or getattr(target, "__name__", type(target).__name__)
         if not set(self._methods) & set(GENERATING):
-            raise AdapterError(f"{self.name} has none of the methods {', '.join(GENERATING)}; an adapter needs one of them")
+            raise AdapterError(
+                f"{self.name} has none of the methods {', '.join(GENERATING)}; an adapter needs one of them"
+            )
         self._known: frozenset[str] | None = None
         self._takes: dict[str, set[str]] = {}
         self._idle: list[_Worker] = []
@@ -265,7 +267,9 @@ def _as_said(result: Any) -> Mapping[str, Any]:
 
 
 _TIMEOUT = re.compile(r"Timeout|TimedOut", re.IGNORECASE)
-_NETWORK = re.compile(r"Connect|Network|Transport|Protocol|ChunkedEncoding|Incomplete|Payload|Disconnect|ReadError|URLError")
+_NETWORK = re.compile(
+    r"Connect|Network|Transport|Protocol|ChunkedEncoding|Incomplete|Payload|Disconnect|ReadError|URLError"
+)
 _PARSERS = (json.JSONDecodeError, UnicodeError)
 _OWN_MISTAKES = (
     AttributeError, TypeError, NameError, LookupError, ArithmeticError, AssertionError, RecursionError, StopIteration,
@@ -327,10 +331,14 @@ def _known(said: Iterable[str], name: str) -> frozenset[str]:
 class ExecAdapter:
     """A program that reads one JSON object a line and writes one line per call. One process serves all calls."""
 
-    def __init__(self, command: str | list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None) -> None:
+    def __init__(
+        self, command: str | list[str], *, cwd: Path | None = None, env: Mapping[str, str] | None = None
+    ) -> None:
         self._command = shlex.split(command) if isinstance(command, str) else command
         if not self._command:
-            raise AdapterError("--exec got an empty command; give the program and its arguments: --exec 'node adapter.mjs'")
+            raise AdapterError(
+                "--exec got an empty command; give the program and its arguments: --exec 'node adapter.mjs'"
+            )
         self.name = next((Path(word).stem for word in reversed(self._command) if not word.startswith("-")), "client")
         self._cwd, self._env = cwd, dict(env) if env is not None else None
         self._process: subprocess.Popen[str] | None = None
@@ -593,7 +601,7 @@ def load(text: str) -> Adapter:
         assert spec.loader is not None
         module = importlib.util.module_from_spec(spec)
         sys.path.insert(0, str(path.parent.resolve()))
-        what: Callable[[], Any] = lambda: spec.loader.exec_module(module)  # type: ignore[union-attr]  # noqa: E731
+        what: Callable[[], Any] = lambda: spec.loader.exec_module(module)  # noqa: E731
     else:
         module = None  # type: ignore[assignment]
         sys.path.insert(0, str(Path.cwd()))

@@ -52,10 +52,16 @@ def read(path: Path) -> dict[str, str]:
     except ValueError as error:
         raise MockdifyError(f"the baseline {path} is not JSON: {error}") from None
     if isinstance(data, Mapping) and "cells" in data:
-        return {f"{c['rule']} {c['mode']}": c["verdict"] for c in data["cells"] if c["verdict"] not in ("held", "not-applicable")}
+        return {
+            f"{c['rule']} {c['mode']}": c["verdict"]
+            for c in data["cells"]
+            if c["verdict"] not in ("held", "not-applicable")
+        }
     known = data.get("known") if isinstance(data, Mapping) else None
     if not isinstance(known, Mapping) or not all(isinstance(value, str) for value in known.values()):
-        raise MockdifyError(f'the baseline {path} must be {{"known": {{"RULE mode": "verdict", …}}}}; a JSON report will do as well')
+        raise MockdifyError(
+            f'the baseline {path} must be {{"known": {{"RULE mode": "verdict", …}}}}; a JSON report will do as well'
+        )
     return dict(known)
 
 

@@ -46,11 +46,15 @@ def _adapter(target: str | None, command: str | None) -> Adapter:
     "--profile-examples", "profile", type=click.Choice(["dev", "ci", "thorough"]), default="dev", show_default=True,
     help="How thoroughly: 20, 60 or 1000 examples.",
 )  # fmt: skip
-@click.option("--baseline", type=click.Path(path_type=Path), help="Known failures: listed pass, unlisted and stale fail.")
+@click.option(
+    "--baseline", type=click.Path(path_type=Path), help="Known failures: listed pass, unlisted and stale fail."
+)
 @click.option("--write-baseline", type=click.Path(path_type=Path), help="Write what broke as a baseline.")
 @click.option("--report", "wanted", default="", help="junit=F,html=F,json=F,badge=F")
 @click.option("--save-failures", type=click.Path(path_type=Path), help="A folder: one small file a finding, for rerun.")
-@click.option("--patience", type=float, default=60.0, show_default=True, help="Seconds the suite timeouts waits at most.")
+@click.option(
+    "--patience", type=float, default=60.0, show_default=True, help="Seconds the suite timeouts waits at most."
+)
 def check(
     adapter: str | None,
     command: str | None,
@@ -95,7 +99,9 @@ def check(
     _write(report, wanted, write_baseline)
     if save_failures is not None:
         paths = failures.save_all(report, save_failures)
-        console.print(f"{len(paths)} failures saved in {save_failures}; `mockdify rerun FILE` plays one again", soft_wrap=True)
+        console.print(
+            f"{len(paths)} failures saved in {save_failures}; `mockdify rerun FILE` plays one again", soft_wrap=True
+        )
     sys.exit(0 if (compared.ok if compared is not None else not report.failed) else 1)
 
 

@@ -47,7 +47,9 @@ class Saved:
             for call in self.data["calls"]:
                 stage.call(call["call"], place, timeout=call["timeout"], **call["args"])
 
-        return Case(mode=self.mode, play=play, name=self.data.get("case", ""), check=original.check if original else None)
+        return Case(
+            mode=self.mode, play=play, name=self.data.get("case", ""), check=original.check if original else None
+        )
 
 
 def read(path: Path) -> Saved:
@@ -112,7 +114,12 @@ def _call(call: Call) -> dict[str, Any]:
 
 def _request(exchange: Exchange) -> dict[str, Any]:
     asked = exchange.request
-    return {"method": exchange.method, "path": asked.path, "headers": asked.headers, "body": asked.body.decode("utf-8", "replace")}
+    return {
+        "method": exchange.method,
+        "path": asked.path,
+        "headers": asked.headers,
+        "body": asked.body.decode("utf-8", "replace"),
+    }
 
 
 def _replayable(exchange: Exchange) -> WireReply:

@@ -16,11 +16,13 @@ from collections.abc import Sequence
 
 from mockdify.checks.transcript import Pause, WireReply, whole
 from mockdify.http import Request
-from mockdify.journal import Exchange
+from mockdify.journal import Exchange, Journal
 from mockdify.wire import REASONS
 
 __all__ = ["Booking", "Player"]
 
+_NOBODYS = Journal(time.time, cap=10)
+"""Requests with keys that nobody knows."""
 _PING = b"event: ping\n\n"
 _PING_EVERY = 0.1
 _LIST = {"data": [], "has_more": False, "limit": 20}
@@ -40,6 +42,7 @@ class Booking:
 
     def __init__(self, replies: Sequence[WireReply]) -> None:
         self._replies = list(replies)
+        self.journal = Journal(time.time)
         self.exchanges: list[Exchange] = []
         self.connections: set[_Connection] = set()
         self.asked = 0
@@ -147,7 +150,8 @@ class _Connection(asyncio.Protocol):
 
     def _answer(self, request: Request) -> None:
         booking = self._player.find(request)
-        exchange = self._exchange = Exchange(len(booking.exchanges) + 1 if booking else 0, request, time.time())
+        journal = booking.journal if booking else _NOBODYS
+        exchange = self._exchange = journal.open(request)
         self._booking = booking
         if booking is None:
             reply = whole({"code": "unauthorized", "message": "Access token is invalid", "status": 401}, status=401)
@@ -157,7 +161,11 @@ class _Connection(asyncio.Protocol):
             exchange.user = _user(request)
             reply = booking.next() if _generates(request) else _plain(request)
         keep = (request.header("connection") or "").lower() != "close"
-        if reply.end == "complete" and not any(isinstance(piece, Pause) for piece in reply.pieces) and reply.framing != "close":
+        if (
+            reply.end == "complete"
+            and not any(isinstance(piece, Pause) for piece in reply.pieces)
+            and reply.framing != "close"
+        ):
             self._play_now(reply, exchange, keep)
         else:
             self._task = asyncio.ensure_future(self._play(reply, exchange, keep))
@@ -265,7 +273,9 @@ def _unchunked(data: bytes) -> tuple[bytes, int]:
 
 
 def _generates(request: Request) -> bool:
-    return request.method == "POST" and request.path.endswith(("/chat-messages", "/completion-messages", "/workflows/run"))
+    return request.method == "POST" and request.path.endswith(
+        ("/chat-messages", "/completion-messages", "/workflows/run")
+    )
 
 
 def _user(request: Request) -> str | None:

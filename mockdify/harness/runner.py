@@ -151,9 +151,7 @@ def check(
     return report
 
 
-def _in_order(
-    columns: Sequence[tuple[Rule, str]], cell_of: Callable[..., Cell], adapter: Adapter
-) -> Iterator[Cell]:
+def _in_order(columns: Sequence[tuple[Rule, str]], cell_of: Callable[..., Cell], adapter: Adapter) -> Iterator[Cell]:
     """The cells as they are known. Those that only wait, wait beside each other."""
     waiting = [(rule, mode) for rule, mode in columns if rule.severity == "timeouts"]
     yield from (cell_of(rule, mode) for rule, mode in columns if rule.severity != "timeouts")

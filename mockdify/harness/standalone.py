@@ -1,4 +1,4 @@
-'''A stand-alone server for bug reports: one file, standard library only, that sends the very bytes again.'''
+"""A stand-alone server for bug reports: one file, standard library only, that sends the very bytes again."""
 
 from __future__ import annotations
 

@@ -98,14 +98,18 @@ def _unmixed(run: Run) -> Iterator[Violation]:
             if other != user and f"canary-{other}-" in outcome.text:
                 yield Violation(verdict="leaked", words=f"{user} was given the answer of {other}")
         if outcome.conversation_id and owners.setdefault(outcome.conversation_id, user) != user:
-            yield Violation(verdict="leaked", words=f"{user} was given a conversation of {owners[outcome.conversation_id]}")
+            yield Violation(
+                verdict="leaked", words=f"{user} was given a conversation of {owners[outcome.conversation_id]}"
+            )
         for exchange in filter(is_generation, outcome.exchanges):
             sent = (exchange.request.json or {}).get("conversation_id") or ""
             if sent and owners.get(sent, user) != user:
                 yield Violation(verdict="leaked", words=f"the conversation of {owners[sent]} was sent for {user}")
             elif sent != (outcome.call.args["conversation_id"] or ""):
                 told = outcome.call.args["conversation_id"] or "a new one"
-                yield Violation(verdict="corrupt", words=f"{user} asked in conversation {told}, {sent or 'none'} was sent")
+                yield Violation(
+                    verdict="corrupt", words=f"{user} asked in conversation {told}, {sent or 'none'} was sent"
+                )
         if exchanges_of := [x for x in outcome.exchanges if is_generation(x) and x.user != user]:
             yield Violation(verdict="leaked", words=f"a call for {user} was sent as {exchanges_of[0].user}")
         if outcome.exchanges:
@@ -214,7 +218,7 @@ def _called(call: str, /, **args: Any) -> Case:
         place = stage.live("chat")
         mode = "chat.blocking"
         first = ask(stage, place, mode)
-        ids = {"conversation_id": first.conversation_id, "message_id": first.message_id}
+        ids: dict[str, Any] = {"conversation_id": first.conversation_id, "message_id": first.message_id}
         stage.call(call, place, user="alice", **ids, **args)
 
     return Case(mode=call, play=play, needs=("chat.blocking",))
@@ -306,7 +310,12 @@ RULES: tuple[Rule, ...] = (
         severity="must",
         says="Another user's conversation is an error, and not silently a new one.",
         because="The most reported error of the API: 404 `Conversation Not Exists.` for everybody but its owner.",
-        threads=("langgenius/dify#15916", "langgenius/dify#20149", "langgenius/dify#14893", "imfangs/dify-java-client#47"),
+        threads=(
+            "langgenius/dify#15916",
+            "langgenius/dify#20149",
+            "langgenius/dify#14893",
+            "imfangs/dify-java-client#47",
+        ),
         fix="Report the 404 with its code; never drop the id and ask again.",
         check=_refused,
         cases=tuple(map(_foreign, _CHAT)),
@@ -346,10 +355,17 @@ RULES: tuple[Rule, ...] = (
             *(_called(name, **args) for name, args in _PLAIN.items()),
             Case(
                 mode="upload",
-                play=lambda stage: stage.call(
-                    "upload", stage.live("chat"), user="alice", name="note.txt", content="Hello 你好", mime_type="text/plain"
-                )
-                and None,
+                play=lambda stage: (
+                    stage.call(
+                        "upload",
+                        stage.live("chat"),
+                        user="alice",
+                        name="note.txt",
+                        content="Hello 你好",
+                        mime_type="text/plain",
+                    )
+                    and None
+                ),
             ),
         ),
         bugs=("parses-204",),

@@ -21,7 +21,14 @@ _PAGE = (
 )
 _HTML = (("Content-Type", "text/html"), ("Server", "nginx"))
 _UPLOADS = {"file-too-large", "unsupported-file"}
-_AGAIN_NEVER = ("unauthorized", "forbidden", "bad-request", "invalid-param", "conversation-not-found", "completion-error")
+_AGAIN_NEVER = (
+    "unauthorized",
+    "forbidden",
+    "bad-request",
+    "invalid-param",
+    "conversation-not-found",
+    "completion-error",
+)
 
 
 def _dify_errors() -> tuple[str, ...]:
@@ -117,11 +124,26 @@ RULES: tuple[Rule, ...] = (
         check=judge_run,
         cases=(
             *(
-                played(mode, WireReply(headers=r.headers, pieces=r.cut([60]).pieces[:1], framing="length", extra_length=200, end="close"), name="cut")
+                played(
+                    mode,
+                    WireReply(
+                        headers=r.headers,
+                        pieces=r.cut([60]).pieces[:1],
+                        framing="length",
+                        extra_length=200,
+                        end="close",
+                    ),
+                    name="cut",
+                )
                 for mode in _BLOCKING
                 for r in (reply_in(mode),)
             ),
-            *(played(mode, whole(b'{"event": "message", "answer": "half', headers=blocking().headers), name="bad JSON") for mode in _BLOCKING),
+            *(
+                played(
+                    mode, whole(b'{"event": "message", "answer": "half', headers=blocking().headers), name="bad JSON"
+                )
+                for mode in _BLOCKING
+            ),
             *(struck(mode, name) for name in ("truncated-body", "bad-json") for mode in _BLOCKING),
         ),
     ),
@@ -207,7 +229,11 @@ RULES: tuple[Rule, ...] = (
         cases=tuple(
             played(mode, error(status, code, "Not now."), name=str(status), timeout=6.0)
             for mode in _CHAT
-            for status, code in ((429, "too_many_requests"), (500, "internal_server_error"), (503, "service_unavailable"))
+            for status, code in (
+                (429, "too_many_requests"),
+                (500, "internal_server_error"),
+                (503, "service_unavailable"),
+            )
         ),
         bugs=("retries-for-ever",),
     ),
@@ -220,7 +246,12 @@ RULES: tuple[Rule, ...] = (
         fix="Raise after the last attempt.",
         check=_asked_again,
         cases=tuple(
-            played(mode, error(429, "too_many_requests", "Too many requests.", headers=[("Retry-After", "0")]), name="429", timeout=12.0)
+            played(
+                mode,
+                error(429, "too_many_requests", "Too many requests.", headers=[("Retry-After", "0")]),
+                name="429",
+                timeout=12.0,
+            )
             for mode in _CHAT
         )
         + tuple(

@@ -6,14 +6,25 @@ from collections.abc import Iterator
 
 from mockdify.checks.judge import judge_run
 from mockdify.checks.model import Rule, Run, Violation
-from mockdify.checks.scenes import CONVERSATION, MESSAGE, MODES, USAGE, blocking, deltas, end, played, reply_in, streamed
+from mockdify.checks.scenes import (
+    CONVERSATION,
+    MESSAGE,
+    MODES,
+    USAGE,
+    blocking,
+    deltas,
+    end,
+    played,
+    reply_in,
+    streamed,
+)
 from mockdify.checks.transcript import stream
 
 __all__ = ["RULES"]
 
 _BLOCKING = ("chat.blocking", "completion.blocking", "workflow.blocking")
 _STREAMING = ("chat.streaming", "completion.streaming", "workflow.streaming")
-_BIG = tuple(f"{k:06d} lorem ipsum 你好 dolor sit amet. " for k in range(5_500))
+_BIG = tuple(f"{k:06d} lorem ipsum 你好 dolor sit amet, consectetur adipisci velit, quia non numquam. " for k in range(2_400))
 _WIDE = ("👋", "👩‍👩‍👧", "é", "你好，世界", "\U0001d11e", "ا", "\u00a0", "\ufeff", "z\u0308")
 _BREAKS = ("one\u2028two", "three\u2029four", "five\x85six", "seven\x0ceight", "nine\r\nten\n\neleven", "\x1c")
 
@@ -152,7 +163,10 @@ RULES: tuple[Rule, ...] = (
         check=judge_run,
         cases=(
             played("chat.blocking", blocking("chat", metadata={})),
-            played("chat.streaming", stream([*deltas(["Hi", "!"]), end().replace(b'"metadata":{', b'"metadata":{"x":null,')])),
+            played(
+                "chat.streaming",
+                stream([*deltas(["Hi", "!"]), end().replace(b'"metadata":{', b'"metadata":{"x":null,')]),
+            ),
         ),
     ),
 )

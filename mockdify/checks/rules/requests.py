@@ -11,18 +11,12 @@ from mockdify.checks.scenes import MODES, ask
 from mockdify.masking import mask_text
 
 if TYPE_CHECKING:
-    from mockdify.http import Request
     from mockdify.journal import Exchange
 
 __all__ = ["RULES"]
 
 _CHAT = ("chat.blocking", "chat.streaming")
 _QUERY = 'Grüße 你好 👋 "quoted" \\ \u2028 line\nbreak'
-
-
-def _received(exchange: Exchange) -> Request:
-    """The request as it came: the journal's view masks the key, and the key is what is looked at."""
-    return exchange._request  # noqa: SLF001
 
 
 def _generations(run: Run) -> list[Exchange]:
@@ -54,14 +48,16 @@ def _turns(mode: str, turns: int = 2, **more: Any) -> Case:
 def _bearer(run: Run) -> Iterator[Violation]:
     key = run.last.call.place.api_key
     for exchange in run.exchanges:
-        given = _received(exchange).header("authorization")
+        given = exchange.raw.header("authorization")
         if given != f"Bearer {key}":
-            yield Violation(verdict="wrong-error", words=f"Authorization was {mask_text(given or '')!r}, not 'Bearer ' and the key")
+            yield Violation(
+                verdict="wrong-error", words=f"Authorization was {mask_text(given or '')!r}, not 'Bearer ' and the key"
+            )
 
 
 def _json_type(run: Run) -> Iterator[Violation]:
     for exchange in _generations(run):
-        given = _received(exchange).header("content-type") or ""
+        given = exchange.raw.header("content-type") or ""
         if given.partition(";")[0].strip().lower() != "application/json":
             yield Violation(verdict="wrong-error", words=f"Content-Type was {given!r}; Dify answers 415 to it")
 
@@ -73,7 +69,7 @@ def _on_contract(run: Run) -> Iterator[Violation]:
     if not run.exchanges:
         yield Violation(verdict="silent-loss", words="no request came")
     for exchange in run.exchanges:
-        asked = _received(exchange)
+        asked = exchange.raw
         for broken in contracts.check_request(asked.method, asked.target, dict(asked.headers), asked.body):
             if broken.severity == "error":
                 yield Violation(verdict="wrong-error", words=f"{asked.method} {asked.path}: {broken}")
@@ -96,7 +92,9 @@ def _carried(run: Run) -> Iterator[Violation]:
         for exchange in filter(is_generation, outcome.exchanges):
             sent = (exchange.request.json or {}).get("conversation_id")
             if sent != wanted:
-                yield Violation(verdict="corrupt", words=f"told to go on with conversation {wanted!r}, it sent {sent!r}")
+                yield Violation(
+                    verdict="corrupt", words=f"told to go on with conversation {wanted!r}, it sent {sent!r}"
+                )
 
 
 def _inputs(run: Run) -> Iterator[Violation]:
@@ -110,7 +108,7 @@ def _inputs(run: Run) -> Iterator[Violation]:
 def _key_hidden(run: Run) -> Iterator[Violation]:
     key = run.last.call.place.api_key
     for exchange in run.exchanges:
-        asked = _received(exchange)
+        asked = exchange.raw
         if key in asked.target:
             yield Violation(verdict="leaked", words=f"the key is in the URL: {mask_text(asked.target)}")
         if key.encode() in asked.body:
@@ -133,7 +131,9 @@ def _query(run: Run) -> Iterator[Violation]:
     for exchange in _generations(run):
         sent = (exchange.request.json or {}).get("query")
         if sent != run.last.call.args["query"]:
-            yield Violation(verdict="corrupt", words=f"the query was {run.last.call.args['query']!r}, the client sent {sent!r}")
+            yield Violation(
+                verdict="corrupt", words=f"the query was {run.last.call.args['query']!r}, the client sent {sent!r}"
+            )
 
 
 # ---------------------------------------------------------------------- agents, stop

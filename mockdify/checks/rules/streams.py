@@ -73,7 +73,14 @@ def _framing(mode: str, *kinds: str) -> Case:
         places = [stage.play(framing.reply(), mode=call) for framing in every]
         stage.together([Call(name=call, place=place, args=args_for(mode)) for place in places])
 
-    return Case(mode=mode, play=play, examples=examples, check=_as_uncut, told=lambda framings: framings[-1].told(), simpler=_simpler)
+    return Case(
+        mode=mode,
+        play=play,
+        examples=examples,
+        check=_as_uncut,
+        told=lambda framings: framings[-1].told(),
+        simpler=_simpler,
+    )
 
 
 def _as_uncut(run: Run) -> Iterator[Violation]:
@@ -188,13 +195,23 @@ RULES: tuple[Rule, ...] = (
         severity="must",
         says="A ping is skipped wherever it comes: first, between deltas, several at once.",
         because="`event: ping` has no data line; parsers that take each block for JSON break, at the latest after ten seconds of silence.",
-        threads=("langgenius/dify#2508", "langgenius/dify#9813", "EvolutionAPI/evolution-api#795", "langgenius/dify-docs#937"),
+        threads=(
+            "langgenius/dify#2508",
+            "langgenius/dify#9813",
+            "EvolutionAPI/evolution-api#795",
+            "langgenius/dify-docs#937",
+        ),
         fix="Look at `data:` lines only; a block without one is nothing.",
         check=judge_run,
         cases=tuple(
             played(mode, _with(mode, PING_FRAME, *places), name=name)
             for mode in _STREAMING
-            for name, places in (("first", (0,)), ("between", (2, 4)), ("several", (1, 1, 1)), ("before the end", (len(ANSWER),)))
+            for name, places in (
+                ("first", (0,)),
+                ("between", (2, 4)),
+                ("several", (1, 1, 1)),
+                ("before the end", (len(ANSWER),)),
+            )
         ),
         bugs=("appends-ping",),
     ),
@@ -292,7 +309,12 @@ RULES: tuple[Rule, ...] = (
         severity="must",
         says="The outcome does not depend on where the bytes are cut.",
         because="Networks and proxies cut anywhere: inside a line, inside a character, between two line ends.",
-        threads=("baptisteArno/typebot.io#2245", "EvolutionAPI/evolution-api#795", "tegnike/aituber-kit#162", "langgenius/dify#175"),
+        threads=(
+            "baptisteArno/typebot.io#2245",
+            "EvolutionAPI/evolution-api#795",
+            "tegnike/aituber-kit#162",
+            "langgenius/dify#175",
+        ),
         fix="Keep the bytes of an unfinished line until the rest comes; decode whole lines, or use an incremental decoder.",
         check=judge_run,
         cases=tuple(map(_framing, _STREAMING)),
@@ -358,7 +380,10 @@ RULES: tuple[Rule, ...] = (
         threads=("graniet/llm#90",),
         fix="Split at the colon, then drop one leading blank.",
         check=judge_run,
-        cases=(*(_as(mode, lambda data: data.replace(b"data: ", b"data:")) for mode in _STREAMING), *_fault("no-space")),
+        cases=(
+            *(_as(mode, lambda data: data.replace(b"data: ", b"data:")) for mode in _STREAMING),
+            *_fault("no-space"),
+        ),
     ),
     Rule(
         id="SSE-COMMENT-001",
@@ -391,7 +416,11 @@ RULES: tuple[Rule, ...] = (
         fix="Drop EF BB BF before the first line.",
         check=judge_run,
         cases=(
-            *(played(mode, stream([b"\xef\xbb\xbf" + first, *rest])) for mode in _STREAMING for first, *rest in (_frames(mode),)),
+            *(
+                played(mode, stream([b"\xef\xbb\xbf" + first, *rest]))
+                for mode in _STREAMING
+                for first, *rest in (_frames(mode),)
+            ),
             *_fault("bom"),
         ),
     ),
@@ -445,7 +474,9 @@ RULES: tuple[Rule, ...] = (
         cases=(
             played(
                 "workflow.streaming",
-                stream([PING_FRAME, started(), finished({}, status="failed", error="node llm: the model is overloaded")]),
+                stream(
+                    [PING_FRAME, started(), finished({}, status="failed", error="node llm: the model is overloaded")]
+                ),
             ),
         ),
     ),
@@ -458,9 +489,16 @@ RULES: tuple[Rule, ...] = (
         fix="Remember whether `message_end` (or `workflow_finished`) came, and raise if not.",
         check=judge_run,
         cases=(
-            *(_ends("complete", mode=mode, after=after, name=name) for mode in _STREAMING for name, after in (("at once", 0), ("in the middle", 4))),
+            *(
+                _ends("complete", mode=mode, after=after, name=name)
+                for mode in _STREAMING
+                for name, after in (("at once", 0), ("in the middle", 4))
+            ),
             *(played(mode, stream(_frames(mode)[:-1]), name="all but the end") for mode in _STREAMING),
-            *(played(mode, stream([*_frames(mode)[:3], _frames(mode)[3][:40]]), name="inside an event") for mode in _STREAMING),
+            *(
+                played(mode, stream([*_frames(mode)[:3], _frames(mode)[3][:40]]), name="inside an event")
+                for mode in _STREAMING
+            ),
             *_fault("cut", after=2),
             *_fault("no-end"),
         ),

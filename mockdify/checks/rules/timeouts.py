@@ -32,7 +32,9 @@ def _unconnected(mode: str) -> Case:
 def _gave_up(name: str) -> Check:
     def check(run: Run) -> Iterator[Violation]:
         outcome = run.last
-        words = f"{name}: none within {run.notes['patience']:g} s" if outcome.hung else f"{name}: {outcome.seconds:.1f} s"
+        words = (
+            f"{name}: none within {run.notes['patience']:g} s" if outcome.hung else f"{name}: {outcome.seconds:.1f} s"
+        )
         run.notes["measured"] = words
         if outcome.hung:
             yield Violation(verdict="hung", words=words)
@@ -42,7 +44,7 @@ def _gave_up(name: str) -> Check:
     return check
 
 
-_DRIP = [piece for _ in range(400) for piece in (*deltas(["a"]), Pause(0.5))]
+_DRIP: list[bytes | Pause] = [*deltas(["a"]), Pause(0.5)] * 400
 
 RULES: tuple[Rule, ...] = (
     Rule(

@@ -71,7 +71,11 @@ def junit(report: Report) -> str:
     )
     for cell in report.cells:
         case = ET.SubElement(
-            suite, "testcase", classname=f"mockdify.{cell.rule.id}", name=f"{cell.mode}: {cell.rule.says}", time=f"{cell.seconds:.3f}"
+            suite,
+            "testcase",
+            classname=f"mockdify.{cell.rule.id}",
+            name=f"{cell.mode}: {cell.rule.says}",
+            time=f"{cell.seconds:.3f}",
         )
         if cell.verdict == "not-applicable":
             ET.SubElement(case, "skipped", message=_clean(cell.reason))
@@ -84,7 +88,12 @@ def junit(report: Report) -> str:
 
 def _clean(text: str) -> str:
     """Without what XML 1.0 has no room for."""
-    return "".join(char if char in "\t\n" or (" " <= char <= "\ud7ff") or ("\ue000" <= char <= "\ufffd") or char > "\uffff" else "?" for char in text)
+    return "".join(
+        char
+        if char in "\t\n" or (" " <= char <= "\ud7ff") or ("\ue000" <= char <= "\ufffd") or char > "\uffff"
+        else "?"
+        for char in text
+    )
 
 
 def badge(report: Report) -> str:
@@ -132,7 +141,9 @@ def check_wanted(wanted: str) -> None:
 def _parsed(part: str) -> tuple[str, Path]:
     kind, equals, name = part.strip().partition("=")
     if not equals or not name or kind not in FORMATS:
-        raise MockdifyError(f"--report {part!r} is not FORMAT=FILE; formats are {', '.join(FORMATS)}: --report junit=out.xml,html=out.html")
+        raise MockdifyError(
+            f"--report {part!r} is not FORMAT=FILE; formats are {', '.join(FORMATS)}: --report junit=out.xml,html=out.html"
+        )
     return kind, Path(name)
 
 

@@ -101,7 +101,10 @@ def _mark(cell: Cell | None, text: Any) -> Any:
 def _print_finding(cell: Cell, console: Console) -> None:
     console.print()
     console.print(f"{cell.rule.id} {cell.mode}: {cell.verdict}", style=_STYLES[cell.verdict], highlight=False)
-    for line in (cell.rule.says, *(f"✗ {finding.case.name + ': ' if finding.case.name else ''}{finding.words}" for finding in cell.findings[:3])):
+    for line in (
+        cell.rule.says,
+        *(f"✗ {finding.case.name + ': ' if finding.case.name else ''}{finding.words}" for finding in cell.findings[:3]),
+    ):
         console.print(textwrap.indent(line, "  "), markup=False, highlight=False, soft_wrap=True)
     if len(cell.findings) > 3:
         console.print(f"  … and {len(cell.findings) - 3} more", highlight=False)
@@ -117,13 +120,18 @@ def _print_measured(report: Report, console: Console) -> None:
 
 
 def _print_sum(report: Report, console: Console, compared: Compared | None) -> None:
-    counts = Counter(cell.verdict for cell in report.cells)
+    counts: Counter[str] = Counter(cell.verdict for cell in report.cells)
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _STYLES if counts[verdict])
     console.print()
     console.print(f"{report.client}, suite {report.suite}: {told}", highlight=False, markup=False, soft_wrap=True)
     missing = [one for one in CAPABILITIES if one not in report.capabilities]
     if missing:
-        console.print(f"not looked at, for want of a capability: {', '.join(missing)}", style="dim", highlight=False, soft_wrap=True)
+        console.print(
+            f"not looked at, for want of a capability: {', '.join(missing)}",
+            style="dim",
+            highlight=False,
+            soft_wrap=True,
+        )
     console.print(
         f"{report.calls} calls in {report.seconds:.1f} s, seed {report.seed}, {report.examples} examples a case",
         style="dim",
