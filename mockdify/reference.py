@@ -316,9 +316,9 @@ class Reader:
             value = event.get(name)
             if isinstance(value, str) and value:
                 setattr(said, name, value)
-        name = _EVENTS.get(event.get("event") or "")
-        if name is not None:  # events that are not known are skipped: every release brings new ones
-            getattr(self, name)(event)
+        taker = _EVENTS.get(event.get("event") or "")
+        if taker is not None:  # events that are not known are skipped: every release brings new ones
+            getattr(self, taker)(event)
 
     def delta(self, text: Any) -> None:
         """Append to the answer and hand on."""
@@ -433,7 +433,7 @@ def _refused(response: http.client.HTTPResponse) -> Failed:
 def _after(after: str | None, attempt: int) -> float | None:
     """What `Retry-After` asks for, seconds or a date; without it a wait that grows."""
     if after is None:
-        return 0.5 * 2**attempt * random.uniform(1.0, 1.2)  # noqa: S311 - not a secret
+        return 0.5 * float(2**attempt) * random.uniform(1.0, 1.2)  # noqa: S311 - not a secret
     try:
         return float(after) + 0.01
     except ValueError:

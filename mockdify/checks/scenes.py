@@ -265,4 +265,4 @@ def struck(mode: str, fault: str, *, name: str = "", timeout: float = 10.0, time
         stage.inject(fault, times=times, **options)
         ask(stage, stage.live(app), mode, timeout=timeout)
 
-    return Case(mode=mode, play=play, name=name or fault, fault=fault)
+    return Case(mode=mode, play=play, name=name or f"fault {fault}", fault=fault)

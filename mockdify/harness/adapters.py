@@ -592,22 +592,10 @@ def load(text: str) -> Adapter:
     if text.startswith(("http://", "https://")):
         return HttpAdapter(text)
     place, _, name = text.partition(":")
-    if place.endswith(".py"):
-        path = Path(place)
-        if not path.is_file():
-            raise AdapterError(f"there is no file {place!r}; ADAPTER is module:object, file.py or a URL")
-        spec = importlib.util.spec_from_file_location(f"_adapter_{path.stem}", path)
-        assert spec is not None
-        assert spec.loader is not None
-        module = importlib.util.module_from_spec(spec)
-        sys.path.insert(0, str(path.parent.resolve()))
-        what: Callable[[], Any] = lambda: spec.loader.exec_module(module)  # noqa: E731
-    else:
-        module = None  # type: ignore[assignment]
-        sys.path.insert(0, str(Path.cwd()))
-        what = lambda: importlib.import_module(place)  # noqa: E731
     try:
-        module = what() or module
+        module = _file(Path(place)) if place.endswith(".py") else _module(place)
+    except AdapterError:
+        raise
     except Exception as error:
         raise AdapterError(f"cannot import {place!r}: {type(error).__name__}: {error}") from error
     for one in (name,) if name else ("adapter", "Adapter", "chat"):
@@ -616,5 +604,27 @@ def load(text: str) -> Adapter:
             target = getattr(target, part, None)
         if target is not None:
             return PythonAdapter(target, name=name or Path(place).stem)
-    wanted = name or "adapter"
-    raise AdapterError(f"{place!r} has no {wanted!r}; name the adapter as {place}:NAME")
+    raise AdapterError(f"{place!r} has no {name or 'adapter'!r}; name the adapter as {place}:NAME")
+
+
+def _file(path: Path) -> Any:
+    if not path.is_file():
+        raise AdapterError(f"there is no file {str(path)!r}; ADAPTER is module:object, file.py or a URL")
+    spec = importlib.util.spec_from_file_location(f"_adapter_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    _import_from(path.parent)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _module(name: str) -> Any:
+    _import_from(Path.cwd())
+    return importlib.import_module(name)
+
+
+def _import_from(folder: Path) -> None:
+    """Let an adapter import what lies beside it."""
+    if str(folder.resolve()) not in sys.path:
+        sys.path.insert(0, str(folder.resolve()))
