@@ -140,7 +140,7 @@ def cut_plans(draw: st.DrawFn, body: bytes, kinds: tuple[str, ...] = CUTS) -> tu
     if kind == "bytes":
         step = draw(_STEPS)
         return tuple(range(step, len(body), step))
-    at = [found.start() + 1 for found in _CANDIDATES[kind].finditer(body)]
+    at = [found.start() + 1 for found in _CANDIDATES[kind].finditer(body, 0, last)]
     if not at:
         return ()
     picked = draw(_offsets(len(at), 6))
@@ -226,7 +226,7 @@ def numbered_plan(number: int, body: bytes, kinds: tuple[str, ...] = ()) -> tupl
         return (1 + rest % last,) if kind == "one" else (1 + rest % last, 1 + rest * 7919 % last)
     if kind == "many":
         return tuple(sorted(1 + (rest + 1) * step * 7919 % last for step in range(1, 20)))
-    at = [found.start() + 1 for found in _CANDIDATES[kind].finditer(body)]
+    at = [found.start() + 1 for found in _CANDIDATES[kind].finditer(body, 0, last)]
     return (at[rest % len(at)],) if at else ()
 
 

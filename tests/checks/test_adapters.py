@@ -166,7 +166,7 @@ def test_capabilities_of_a_python_client_follow_from_its_parameters():
     [
         ("no_such_module:x", "cannot import 'no_such_module'"),
         ("no_such_file.py", "there is no file 'no_such_file.py'"),
-        ("json:nothing", "has no nothing"),
+        ("json:nothing", "has no 'nothing'"),
     ],
 )
 def test_an_adapter_that_cannot_be_found_is_told(text, words):

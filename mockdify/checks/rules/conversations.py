@@ -125,7 +125,7 @@ def _deleted(mode: str) -> Case:
         stage.call("delete", place, user="alice", conversation_id=first.conversation_id)
         ask(stage, place, mode, conversation_id=first.conversation_id)
 
-    return Case(mode=mode, play=play, needs=("delete",))
+    return Case(mode=mode, play=play, name="deleted", needs=("delete",))
 
 
 def _foreign(mode: str) -> Case:
@@ -141,7 +141,7 @@ def _unknown(mode: str) -> Case:
     def play(stage: Stage) -> None:
         ask(stage, stage.live("chat"), mode, conversation_id="00000000-0000-4000-8000-00000000dead")
 
-    return Case(mode=mode, play=play)
+    return Case(mode=mode, play=play, name="unknown id")
 
 
 def _refused(run: Run) -> Iterator[Violation]:
