@@ -43,12 +43,5 @@ def ask(call, emit):
     return read(response, call["stream"], emit)
 
 
-run(
-    "chat.blocking",
-    "chat.streaming",
-    "completion.blocking",
-    "completion.streaming",
-    "incremental",
-    chat=ask,
-    completion=ask,
-)
+MODES = [f"{call}.{mode}" for call in ("chat", "completion") for mode in ("blocking", "streaming")]
+run(*MODES, "incremental", chat=ask, completion=ask)

@@ -47,9 +47,9 @@ class Saved:
             for call in self.data["calls"]:
                 stage.call(call["call"], place, timeout=call["timeout"], **call["args"])
 
-        return Case(
-            mode=self.mode, play=play, name=self.data.get("case", ""), check=original.check if original else None
-        )
+        # A sweep compares many framings; one alone is judged by itself.
+        kept = original.check if original is not None and original.examples is None else None
+        return Case(mode=self.mode, play=play, name=self.data.get("case", ""), check=kept)
 
 
 def read(path: Path) -> Saved:

@@ -58,5 +58,7 @@ def mockdify_check(
 
 def _told(cell: Cell) -> str:
     lines = [f"{cell.rule.id} {cell.mode}: {cell.verdict}: {cell.rule.says}"]
-    lines += [f"  ✗ {finding.case.name + ': ' if finding.case.name else ''}{finding.words}" for finding in cell.findings]
+    lines += [
+        f"  ✗ {finding.case.name + ': ' if finding.case.name else ''}{finding.words}" for finding in cell.findings
+    ]
     return "\n".join([*lines, f"  why: {cell.rule.because}", f"  fix: {cell.rule.fix}"])

@@ -79,7 +79,10 @@ def test_a_call_that_is_never_answered_is_hung_and_the_next_has_a_fresh_process(
     [
         ("print('debug: hello', flush=True)", "is not its protocol"),
         ("print('[1]', flush=True)", "is not its protocol"),
-        ("sys.stderr.write('boom'); sys.stderr.flush(); time.sleep(0.1); os._exit(3)", "ended with code 3 during 'chat'; it said: boom"),
+        (
+            "sys.stderr.write('boom'); sys.stderr.flush(); time.sleep(0.1); os._exit(3)",
+            "ended with code 3 during 'chat'; it said: boom",
+        ),
     ],
 )
 def test_what_the_adapter_does_wrong_is_an_error_of_the_harness(program, statements, words):
@@ -155,7 +158,13 @@ def test_what_a_python_client_returns_or_raises_is_its_answer(result, said):
 def test_capabilities_of_a_python_client_follow_from_its_parameters():
     def chat(query, stream, emit): ...
 
-    assert PythonAdapter(chat).capabilities() == {"chat.blocking", "chat.streaming", "incremental", "abandon", "parallel"}
+    assert PythonAdapter(chat).capabilities() == {
+        "chat.blocking",
+        "chat.streaming",
+        "incremental",
+        "abandon",
+        "parallel",
+    }
     assert PythonAdapter({"chat": lambda query: query}).capabilities() == {"chat.blocking", "parallel"}
     with pytest.raises(AdapterError, match="none of the methods"):
         PythonAdapter(object())

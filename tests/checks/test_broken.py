@@ -23,12 +23,15 @@ ALSO = {
         "SSE-CUT-001": "half a line is half a JSON",
         "SSE-FRAME-002": "the fault that joins events cuts them too",
         "SSE-JSON-001": "any cut",
+        "REPLY-BIG-001": "an event of 200 kB comes in several reads",
+        "REQ-AGENT-001": "what comes in one read is not always whole",
     },
     "decodes-each-chunk": {
         "SSE-CRLF-001": "its stream is cut every seven bytes",
         "SSE-SPACE-001": "its stream is cut every seven bytes",
         "SSE-COMMENT-001": "its stream is cut every seven bytes",
         "SSE-MULTI-001": "its stream is cut every seven bytes",
+        "REPLY-BIG-001": "an event of 200 kB comes in several reads",
     },
     "retries-401": {
         "CONV-GONE-001": "a 404 is sent again",
@@ -41,9 +44,11 @@ ALSO = {
         "REQ-CONV-001": "every call goes on with the last conversation of all",
         "REQ-USER-001": "the conversation of another rule is sent",
         "REQ-BODY-001": "the conversation of another rule is sent",
+        "CALL-DONE-001": "its first question goes into a conversation that is not there",
     },
     "accepts-truncation": {
         "SSE-JSON-001": "an event that is no JSON comes before an end that does not",
+        "SSE-FAILED-001": "the failure of a run has no code, and it takes it for a cut",
     },
 }
 

@@ -24,7 +24,8 @@ def run():
 def broken(tmp_path):
     path = tmp_path / "client.py"
     path.write_text(
-        "import sys; sys.path.insert(0, %r)\nfrom broken import BROKEN\nadapter = BROKEN['decodes-each-chunk']\n" % __file__.rpartition("/")[0]
+        "import sys; sys.path.insert(0, %r)\nfrom broken import BROKEN\nadapter = BROKEN['decodes-each-chunk']\n"
+        % __file__.rpartition("/")[0]
     )
     return str(path)
 

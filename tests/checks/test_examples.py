@@ -23,7 +23,9 @@ def test_an_adapter_has_under_forty_lines_of_code(path):
 
 @pytest.fixture
 def python(hold):
-    return lambda *only: {key: cell.verdict for key, cell in hold(load(str(FOLDER / "guide_python.py")), *only, examples=5).items()}
+    return lambda *only: {
+        key: cell.verdict for key, cell in hold(load(str(FOLDER / "guide_python.py")), *only, examples=5).items()
+    }
 
 
 def test_the_retry_helper_returns_nothing_when_its_attempts_are_used_up(hold):
@@ -33,7 +35,10 @@ def test_the_retry_helper_returns_nothing_when_its_attempts_are_used_up(hold):
 
 
 def test_the_retry_helper_falls_over_when_nobody_is_there(python):
-    assert python("ERR-NET") == {("ERR-NET-001", "chat.blocking"): "crashed", ("ERR-NET-002", "chat.blocking"): "crashed"}
+    assert python("ERR-NET") == {
+        ("ERR-NET-001", "chat.blocking"): "crashed",
+        ("ERR-NET-002", "chat.blocking"): "crashed",
+    }
 
 
 def test_the_reader_takes_an_error_event_and_a_cut_for_an_answer(python):
@@ -51,7 +56,9 @@ def test_the_reader_skips_pings_and_keeps_whole_lines(python):
 @pytest.mark.clients
 @pytest.mark.skipif(shutil.which("node") is None, reason="there is no node here")
 def test_the_javascript_reader_breaks_at_a_cut(hold):
-    found = hold(ExecAdapter(["node", str(FOLDER / "guide_javascript.mjs")]), "SSE-FRAME-001", "SSE-ERROR", "SSE-CUT", examples=4)
+    found = hold(
+        ExecAdapter(["node", str(FOLDER / "guide_javascript.mjs")]), "SSE-FRAME-001", "SSE-ERROR", "SSE-CUT", examples=4
+    )
     assert {key: cell.verdict for key, cell in found.items()} == {
         ("SSE-FRAME-001", "chat.streaming"): "crashed",
         ("SSE-ERROR-001", "chat.streaming"): "silent-loss",

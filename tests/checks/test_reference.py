@@ -7,7 +7,11 @@ import pytest
 from mockdify.checks.rules import RULES
 from mockdify.reference import Client, Failed, ReferenceAdapter
 
-QUICK = [rule.id for rule in RULES if rule.severity != "timeouts" and not rule.id.startswith(("RETRY", "ERR-HANG", "SSE-STALL"))]
+QUICK = [
+    rule.id
+    for rule in RULES
+    if rule.severity != "timeouts" and not rule.id.startswith(("RETRY", "ERR-HANG", "SSE-STALL"))
+]
 
 
 @pytest.mark.parametrize("rule", QUICK)

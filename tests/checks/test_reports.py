@@ -76,7 +76,9 @@ def test_a_baseline_lists_what_is_known(report, tmp_path):
     known = baseline.read(path)
     assert baseline.compare(report, known).ok
     assert baseline.compare(report, {}).new == tuple(known)
-    stale = baseline.compare(report, {**known, "REPLY-TEXT-001 chat.blocking": "corrupt", "OTHER-001 chat.blocking": "hung"})
+    stale = baseline.compare(
+        report, {**known, "REPLY-TEXT-001 chat.blocking": "corrupt", "OTHER-001 chat.blocking": "hung"}
+    )
     assert stale.stale == ("REPLY-TEXT-001 chat.blocking",)
     assert "stale" in stale.told()
 

@@ -44,7 +44,10 @@ def test_every_framing_can_be_told(framing):
 
 def test_where_a_cut_lies_is_told_in_words():
     frame = scenes.deltas(["你"])[0]
-    told = {strategies.Framing(("你",), "chat", (at,)).told().removeprefix("when a chunk ends ") for at in range(1, len(frame) + 2)}
+    told = {
+        strategies.Framing(("你",), "chat", (at,)).told().removeprefix("when a chunk ends ")
+        for at in range(1, len(frame) + 2)
+    }
     assert told == {
         "inside the name of a field",
         "between `data: ` and its JSON",
