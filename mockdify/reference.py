@@ -186,7 +186,8 @@ class Client:
         """Upload a file; its id."""
         border = uuid4().hex
         head = f'--{border}\r\nContent-Disposition: form-data; name="user"\r\n\r\n{user}\r\n--{border}\r\n'
-        part = f'Content-Disposition: form-data; name="file"; filename="{quote(name)}"\r\nContent-Type: {mime_type}\r\n\r\n'
+        part = f'Content-Disposition: form-data; name="file"; filename="{quote(name)}"\r\n'
+        part += f"Content-Type: {mime_type}\r\n\r\n"
         body = (head + part).encode() + data + f"\r\n--{border}--\r\n".encode()
         with self._open("POST", "/files/upload", body, f"multipart/form-data; boundary={border}") as response:
             found: str = _as_json(response)["id"]

@@ -246,7 +246,7 @@ def sweeps(draw: st.DrawFn, mode: str = "chat", *, kinds: tuple[str, ...] = ()) 
 
 @st.composite
 def event_lists(draw: st.DrawFn, mode: str = "chat") -> list[bytes]:
-    """The frames of a legal stream: deltas with pings, unknown events and replacements anywhere between, and its end."""
+    """The frames of a legal stream: deltas; pings, unknown events and replacements anywhere between; its end."""
     frames: list[bytes] = [*scenes.deltas(draw(_CALM) + draw(_CALM), mode)]
     extras = [
         scenes.PING_FRAME,

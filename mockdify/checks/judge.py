@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from mockdify.checks.model import GENERATING, VERDICTS, Outcome, Run, Verdict, Violation
@@ -44,6 +45,8 @@ class Truth:
     outputs: Any = None
     usage: Any = None
     words: str = ""
+    doubtful: bool = False
+    """Something in it was no event: to report that is as right as to skip it."""
 
 
 def is_generation(exchange: Exchange) -> bool:
@@ -82,62 +85,105 @@ def _blocking(exchange: Exchange) -> Truth:
     )
 
 
-def _streamed(exchange: Exchange, mode: str) -> Truth:
+class _Heard:
     """A stream, read as a right client reads it."""
-    said, agent, closing = "", "", None
-    ids = {"conversation_id": "", "message_id": ""}
-    ended, outputs, usage = False, None, None
-    terminal = _TERMINAL.get(mode, "message_end")
+
+    def __init__(self, mode: str) -> None:
+        self._mode = mode
+        self._terminal = _TERMINAL.get(mode, "message_end")
+        self._said, self._agent = "", ""
+        self._closing: str | None = None
+        self._ids = {"conversation_id": "", "message_id": ""}
+        self._outputs: Any = None
+        self._usage: Any = None
+        self.ended = False
+        self.doubtful = False
+
+    def take(self, event: Mapping[str, Any]) -> Truth | None:
+        """One event; the truth when it is a failure."""
+        name = event.get("event")
+        self._ids = {key: event.get(key) or old for key, old in self._ids.items()}
+        self.ended = self.ended or name == self._terminal
+        take = _TAKERS.get(str(name))
+        return take(self, event) if take is not None else None
+
+    def _message(self, event: Mapping[str, Any]) -> None:
+        answer = event.get("answer") or ""
+        if event["event"] == "agent_message":
+            self._agent += answer
+        elif self._agent:
+            self._closing = answer
+        else:
+            self._said += answer
+
+    def _chunk(self, event: Mapping[str, Any]) -> None:
+        self._said += (event.get("data") or {}).get("text") or ""
+
+    def _replace(self, event: Mapping[str, Any]) -> None:
+        self._said, self._agent, self._closing = event.get("answer") or "", "", None
+
+    def _end(self, event: Mapping[str, Any]) -> None:
+        self._usage = (event.get("metadata") or {}).get("usage")
+
+    def _error(self, event: Mapping[str, Any]) -> Truth:
+        code, status = event.get("code"), event.get("status")
+        return Truth(kind="failed", texts=self._texts, code=code, status=status, words=f"an error event ({code})")
+
+    def _finished(self, event: Mapping[str, Any]) -> Truth | None:
+        data = event.get("data") or {}
+        self._outputs = data.get("outputs")
+        if data.get("status") == "failed" and self._mode == "workflow":
+            return Truth(kind="failed", words=f"a failed run ({data.get('error')})")
+        return None
+
+    @property
+    def _texts(self) -> tuple[str, ...]:
+        """An agent's deltas, or what it repeated at the end, are both right."""
+        said = self._agent or self._said
+        return (said,) if self._closing in (None, said) else (said, str(self._closing))
+
+    def broken(self) -> Truth:
+        """The end did not come."""
+        words = "an event that is not JSON, and no end" if self.doubtful else f"a stream without {self._terminal}"
+        return Truth(kind="broken", texts=self._texts, words=words)
+
+    def answer(self) -> Truth:
+        """The end came."""
+        return Truth(
+            kind="answer",
+            texts=self._texts,
+            outputs=self._outputs,
+            usage=self._usage,
+            conversation_id=self._ids["conversation_id"],
+            message_id=self._ids["message_id"],
+            doubtful=self.doubtful,
+        )
+
+
+_TAKERS: dict[str, Callable[[_Heard, Mapping[str, Any]], Truth | None]] = {
+    "message": _Heard._message,  # noqa: SLF001 - the table of its own methods
+    "agent_message": _Heard._message,  # noqa: SLF001
+    "text_chunk": _Heard._chunk,  # noqa: SLF001
+    "message_replace": _Heard._replace,  # noqa: SLF001
+    "message_end": _Heard._end,  # noqa: SLF001
+    "error": _Heard._error,  # noqa: SLF001
+    "workflow_finished": _Heard._finished,  # noqa: SLF001
+}
+
+
+def _streamed(exchange: Exchange, mode: str) -> Truth:
+    heard = _Heard(mode)
     for frame in decode([exchange.body]):
         if frame.data is None:
             continue
         try:
             event = json.loads(frame.data)
         except ValueError:
-            if ended:
-                break
-            return Truth(kind="broken", texts=(said or agent,), words="an event that is not JSON")
-        name, data = event.get("event"), event.get("data") or {}
-        ids = {key: event.get(key) or old for key, old in ids.items()}
-        match name:
-            case "agent_message":
-                agent += event.get("answer") or ""
-            case "message" if agent:
-                closing = event.get("answer") or ""
-            case "message":
-                said += event.get("answer") or ""
-            case "text_chunk":
-                said += data.get("text") or ""
-            case "message_replace":
-                said, agent, closing = event.get("answer") or "", "", None
-            case "error":
-                words = f"an error event ({event.get('code')})"
-                return Truth(
-                    kind="failed",
-                    texts=(said or agent,),
-                    code=event.get("code"),
-                    status=event.get("status"),
-                    words=words,
-                )
-            case "workflow_finished":
-                outputs = data.get("outputs")
-                if data.get("status") == "failed" and mode == "workflow":
-                    return Truth(kind="failed", words=f"a failed run ({data.get('error')})")
-        if name == "message_end":
-            usage = (event.get("metadata") or {}).get("usage")
-        if name == terminal:
-            ended = True
-    texts = tuple(dict.fromkeys(text for text in (agent or said, closing) if text is not None))
-    if not ended:
-        return Truth(kind="broken", texts=texts, words=f"a stream without {terminal}")
-    return Truth(
-        kind="answer",
-        texts=texts,
-        outputs=outputs,
-        usage=usage,
-        conversation_id=ids["conversation_id"],
-        message_id=ids["message_id"],
-    )
+            heard.doubtful = heard.doubtful or not heard.ended
+            continue
+        if isinstance(event, dict) and (failed := heard.take(event)) is not None:
+            return failed
+    return heard.answer() if heard.ended else heard.broken()
 
 
 # ---------------------------------------------------------------------- one outcome
@@ -167,6 +213,8 @@ def _given(truth: Truth) -> str:
 
 
 def _answered(outcome: Outcome, truth: Truth) -> Iterator[Violation]:
+    if not outcome.ok and truth.doubtful and outcome.error is not None and outcome.error.kind != "http":
+        return
     if not outcome.ok:
         verdict: Verdict = "crashed" if (outcome.error and outcome.error.kind == "protocol") else "wrong-error"
         yield Violation(verdict=verdict, words=f"given a whole answer, the client reported {outcome}")
@@ -235,7 +283,7 @@ def _reported(outcome: Outcome, truth: Truth) -> Iterator[Violation]:
 def judge_retries(outcome: Outcome) -> Iterator[Violation]:
     """What is wrong with the way the client asked again. Not asking again is never wrong."""
     asked = [exchange for exchange in outcome.exchanges if is_generation(exchange)]
-    for before, after in zip(asked, asked[1:], strict=False):
+    for before, after in pairwise(asked):
         wait = after.started - before.started
         yield from _retried(before, outcome.call.place.mode, wait)
     if len(asked) > _MOST_TRIES:

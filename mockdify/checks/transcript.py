@@ -9,6 +9,7 @@ import base64
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Any, Literal, TypeAlias
 
 __all__ = ["End", "Pause", "Piece", "Send", "WireReply", "error", "stream", "whole"]
@@ -65,7 +66,7 @@ class WireReply:
         body = self.body
         borders = sorted({0, len(body), *(k for k in at if 0 < k < len(body))})
         pieces: list[Piece] = []
-        for number, (start, end) in enumerate(zip(borders, borders[1:], strict=False)):
+        for number, (start, end) in enumerate(pairwise(borders)):
             if 0 < number <= _PAUSES:
                 pieces.append(_MOMENT)
             pieces.append(Send(body[start:end]))

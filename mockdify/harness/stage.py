@@ -165,13 +165,14 @@ class Scene:
         outcome.exchanges = self.exchanges()[before:]
         if outcome.hung and not outcome.exchanges and call.place.api_key != _NOBODY:
             raise AdapterError(
-                f"adapter {self._adapter.name} neither answered {call.name!r} within {call.timeout:g} s nor sent a request"
+                f"adapter {self._adapter.name} neither answered {call.name!r} within {call.timeout:g} s "
+                "nor sent a request"
             )
         self.run.outcomes.append(outcome)
         return outcome
 
     def together(self, calls: Sequence[Call]) -> list[Outcome]:
-        """All *calls* at once, or one by one where the client cannot; an exchange belongs to the call of its key or user."""
+        """All *calls* at once, or one by one where the client cannot. An exchange belongs to its key's or user's call."""
         if not self.parallel:
             return [self._called(call) for call in calls]
         before = {id(exchange) for exchange in self.exchanges()}

@@ -77,8 +77,10 @@ class Cumulative(Reader):
 
 
 class StrictModel(Reader):
-    KNOWN = ("message", "agent_message", "agent_thought", "message_end", "message_replace", "workflow_started", "workflow_finished",
-             "text_chunk", "error")  # fmt: skip
+    KNOWN = (
+        "message agent_message agent_thought message_end message_replace "
+        "workflow_started workflow_finished text_chunk error"
+    ).split()
 
     def take(self, data):
         event = json.loads(data)

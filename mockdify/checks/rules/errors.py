@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 from mockdify.checks.judge import is_generation, judge, judge_run
 from mockdify.checks.model import Case, Rule, Run, Stage, Violation
@@ -54,7 +55,7 @@ def _once_more(run: Run) -> Iterator[Violation]:
     """As ever, and waits that grow."""
     yield from _asked_again(run)
     asked = [exchange.started for exchange in run.exchanges if is_generation(exchange)]
-    waits = [after - before for before, after in zip(asked, asked[1:], strict=False)]
+    waits = [after - before for before, after in pairwise(asked)]
     if len(waits) >= 3 and waits[-1] < waits[0] * 1.2:
         shown = ", ".join(f"{wait:.2f} s" for wait in waits[:6])
         yield Violation(verdict="retried-badly", words=f"{len(waits)} retries whose waits do not grow: {shown}")
@@ -78,7 +79,8 @@ RULES: tuple[Rule, ...] = (
         id="ERR-HTTP-001",
         severity="must",
         says="Every error of Dify surfaces with its status and its code.",
-        because="`invalid_param`, `provider_quota_exceeded` and `app_unavailable` are all 400 and need different cures.",
+        because="`invalid_param`, `provider_quota_exceeded` and `app_unavailable` are all 400 "
+        "and need different cures.",
         threads=("langgenius/dify#19355", "langgenius/dify#15706", "langgenius/dify#37313"),
         fix="Read `code` and `message` of the JSON body and put them on the exception, beside the status.",
         check=judge_run,

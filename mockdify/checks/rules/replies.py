@@ -63,7 +63,8 @@ RULES: tuple[Rule, ...] = (
         says="The answer is handed over whole and unchanged.",
         because="A blocking reply has it in `answer` (a workflow in `data.outputs`), a stream in its deltas.",
         threads=("langgenius/dify#8795",),
-        fix="Read `answer`; join `message` or `agent_message` deltas; take a workflow's outputs from `workflow_finished`.",
+        fix="Read `answer`; join `message` or `agent_message` deltas; take a workflow's "
+        "outputs from `workflow_finished`.",
         check=judge_run,
         cases=tuple(played(mode, reply_in(mode)) for mode in MODES),
     ),
@@ -73,7 +74,8 @@ RULES: tuple[Rule, ...] = (
         says="The ids of message and conversation are handed over.",
         because="Without them no conversation goes on, and no message can be rated or stopped.",
         threads=("langgenius/dify#15191", "langgenius/dify#28481"),
-        fix="Give `message_id` and, in chat apps, `conversation_id` back with the answer; every event of a stream has them.",
+        fix="Give `message_id` and, in chat apps, `conversation_id` back with the answer; "
+        "every event of a stream has them.",
         check=_ids,
         cases=tuple(played(mode, reply_in(mode)) for mode in MODES if not mode.startswith("workflow")),
     ),

@@ -200,7 +200,8 @@ RULES: tuple[Rule, ...] = (
         id="REQ-MODE-001",
         severity="must",
         says="`response_mode` is what the caller asked for.",
-        because="A client that asks for `blocking` behind a streaming call hands everything over at once and meets gateway timeouts.",
+        because="A client that asks for `blocking` behind a streaming call hands everything over "
+        "at once and meets gateway timeouts.",
         threads=("langgenius/dify#16012", "langgenius/dify#13699"),
         fix="Pass the caller's choice through.",
         check=_mode,
@@ -219,7 +220,8 @@ RULES: tuple[Rule, ...] = (
         id="REQ-USER-001",
         severity="must",
         says="Every request of a call carries the user it was made for.",
-        because="Conversations, messages and files belong to (app, user): another user gets 404 `Conversation Not Exists.` for them.",
+        because="Conversations, messages and files belong to (app, user): another user gets 404 "
+        "`Conversation Not Exists.` for them.",
         threads=("langgenius/dify#15916", "langgenius/dify#20149", "langgenius/dify#14893"),
         fix="Take `user` from the call, not from the client object or a random value.",
         check=_one_user,

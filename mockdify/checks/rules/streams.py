@@ -194,7 +194,8 @@ RULES: tuple[Rule, ...] = (
         id="SSE-PING-001",
         severity="must",
         says="A ping is skipped wherever it comes: first, between deltas, several at once.",
-        because="`event: ping` has no data line; parsers that take each block for JSON break, at the latest after ten seconds of silence.",
+        because="`event: ping` has no data line; parsers that take each block for JSON break, at "
+        "the latest after ten seconds of silence.",
         threads=(
             "langgenius/dify#2508",
             "langgenius/dify#9813",
@@ -315,7 +316,8 @@ RULES: tuple[Rule, ...] = (
             "tegnike/aituber-kit#162",
             "langgenius/dify#175",
         ),
-        fix="Keep the bytes of an unfinished line until the rest comes; decode whole lines, or use an incremental decoder.",
+        fix="Keep the bytes of an unfinished line until the rest comes; decode whole lines, "
+        "or use an incremental decoder.",
         check=judge_run,
         cases=tuple(map(_framing, _STREAMING)),
         bugs=("splits-on-chunks", "decodes-each-chunk"),
@@ -550,7 +552,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         id="SSE-JSON-001",
         severity="should",
-        says="An event that is not JSON is reported, not skipped: text may have been lost with it.",
+        says="An event that is not JSON loses no text in silence: it is reported, or what follows it is read.",
         because="Proxies write HTML and debug lines into streams.",
         threads=("langgenius/dify#27481",),
         fix="Raise an error of your own instead of letting the parser's pass or skipping the event.",
@@ -566,7 +568,8 @@ RULES: tuple[Rule, ...] = (
         says="A stream that came whole is not asked for again.",
         because="A second request makes and pays a second message.",
         threads=("langgenius/dify#16449",),
-        fix="Treat the close of a finished stream as its end, not as a lost connection (`EventSource` reconnects by itself).",
+        fix="Treat the close of a finished stream as its end, not as a lost connection "
+        "(`EventSource` reconnects by itself).",
         check=_asked_once,
         cases=(
             *(played(mode, stream(_frames(mode))) for mode in _STREAMING),

@@ -61,7 +61,8 @@ RULES: tuple[Rule, ...] = (
         id="TIME-FIRST-001",
         severity="timeouts",
         says="The client gives up by itself when no first byte comes.",
-        because="A blocking call of a long workflow takes minutes; a client needs a limit, and its caller must know it.",
+        because="A blocking call of a long workflow takes minutes; a client needs a limit, and "
+        "its caller must know it.",
         threads=("langgenius/dify#15728",),
         fix="Set a read timeout (100 s is what proxies in front of Dify use).",
         check=_gave_up("first byte"),

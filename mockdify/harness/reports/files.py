@@ -105,7 +105,8 @@ def badge(report: Report) -> str:
     colour = "#2da44e" if held == len(played) else "#bf8700" if held > 0.8 * len(played) else "#cf222e"
     one, two = 7 * len(left) + 12, 7 * len(right) + 12
     return (
-        f'<svg xmlns="http://www.w3.org/2000/svg" width="{one + two}" height="20" role="img" aria-label="{left}: {right}">'
+        f'<svg xmlns="http://www.w3.org/2000/svg" width="{one + two}" height="20" role="img" '
+        f'aria-label="{left}: {right}">'
         f'<title>{left}: {right}</title><rect width="{one + two}" height="20" rx="3" fill="#444c56"/>'
         f'<path d="M{one} 0h{two - 3}a3 3 0 0 1 3 3v14a3 3 0 0 1-3 3h-{two - 3}z" fill="{colour}"/>'
         f'<g fill="#fff" font-family="Verdana,DejaVu Sans,sans-serif" font-size="11" text-anchor="middle">'
@@ -142,7 +143,8 @@ def _parsed(part: str) -> tuple[str, Path]:
     kind, equals, name = part.strip().partition("=")
     if not equals or not name or kind not in FORMATS:
         raise MockdifyError(
-            f"--report {part!r} is not FORMAT=FILE; formats are {', '.join(FORMATS)}: --report junit=out.xml,html=out.html"
+            f"--report {part!r} is not FORMAT=FILE; formats are {', '.join(FORMATS)}: "
+            "--report junit=out.xml,html=out.html"
         )
     return kind, Path(name)
 

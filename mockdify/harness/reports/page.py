@@ -21,7 +21,8 @@ _MOST_BYTES = 4_000
 _STYLE = """
 :root{color-scheme:light dark;--bad:#cf222e;--good:#1a7f37;--dim:#8b949e;--line:#8884}
 body{font:15px/1.5 system-ui,sans-serif;max-width:76rem;margin:2rem auto;padding:0 1rem}
-table{border-collapse:collapse}td,th{padding:.15rem .6rem;text-align:left;border-bottom:1px solid var(--line);vertical-align:top}
+table{border-collapse:collapse}td,th{padding:.15rem .6rem;text-align:left;border-bottom:1px solid var(--line);
+vertical-align:top}
 td.held{color:var(--good)}td.not-applicable{color:var(--dim)}td.bad,b.bad{color:var(--bad);font-weight:600}
 details{border:1px solid var(--line);border-radius:6px;margin:.6rem 0;padding:.4rem .8rem}summary{cursor:pointer}
 pre{overflow:auto;background:#8881;padding:.6rem;border-radius:4px;font-size:12.5px;margin:.3rem 0}
@@ -78,7 +79,8 @@ def _cell(cell: Cell) -> Iterator[str]:
 
 
 def _finding(finding: Finding) -> Iterator[str]:
-    yield f"<details><summary>{escape(finding.case.name or finding.case.mode)}: {escape(mask_text(finding.words))}</summary>"
+    name = escape(finding.case.name or finding.case.mode)
+    yield f"<details><summary>{name}: {escape(mask_text(finding.words))}</summary>"
     outcomes = finding.run.outcomes
     for outcome in outcomes[-3:]:
         yield from _outcome(outcome)
