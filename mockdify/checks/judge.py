@@ -45,8 +45,6 @@ class Truth:
     outputs: Any = None
     usage: Any = None
     words: str = ""
-    doubtful: bool = False
-    """Something in it was no event: to report that is as right as to skip it."""
 
 
 def is_generation(exchange: Exchange) -> bool:
@@ -97,7 +95,6 @@ class _Heard:
         self._outputs: Any = None
         self._usage: Any = None
         self.ended = False
-        self.doubtful = False
 
     def take(self, event: Mapping[str, Any]) -> Truth | None:
         """One event; the truth when it is a failure."""
@@ -142,10 +139,9 @@ class _Heard:
         said = self._agent or self._said
         return (said,) if self._closing in (None, said) else (said, str(self._closing))
 
-    def broken(self) -> Truth:
-        """The end did not come."""
-        words = "an event that is not JSON, and no end" if self.doubtful else f"a stream without {self._terminal}"
-        return Truth(kind="broken", texts=self._texts, words=words)
+    def broken(self, words: str = "") -> Truth:
+        """The end did not come, or what came cannot be trusted."""
+        return Truth(kind="broken", texts=self._texts, words=words or f"a stream without {self._terminal}")
 
     def answer(self) -> Truth:
         """The end came."""
@@ -156,7 +152,6 @@ class _Heard:
             usage=self._usage,
             conversation_id=self._ids["conversation_id"],
             message_id=self._ids["message_id"],
-            doubtful=self.doubtful,
         )
 
 
@@ -179,8 +174,7 @@ def _streamed(exchange: Exchange, mode: str) -> Truth:
         try:
             event = json.loads(frame.data)
         except ValueError:
-            heard.doubtful = heard.doubtful or not heard.ended
-            continue
+            return heard.answer() if heard.ended else heard.broken("an event that is not JSON")
         if isinstance(event, dict) and (failed := heard.take(event)) is not None:
             return failed
     return heard.answer() if heard.ended else heard.broken()
@@ -213,8 +207,6 @@ def _given(truth: Truth) -> str:
 
 
 def _answered(outcome: Outcome, truth: Truth) -> Iterator[Violation]:
-    if not outcome.ok and truth.doubtful and outcome.error is not None and outcome.error.kind != "http":
-        return
     if not outcome.ok:
         verdict: Verdict = "crashed" if (outcome.error and outcome.error.kind == "protocol") else "wrong-error"
         yield Violation(verdict=verdict, words=f"given a whole answer, the client reported {outcome}")

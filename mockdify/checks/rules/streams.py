@@ -552,7 +552,7 @@ RULES: tuple[Rule, ...] = (
     Rule(
         id="SSE-JSON-001",
         severity="should",
-        says="An event that is not JSON loses no text in silence: it is reported, or what follows it is read.",
+        says="An event that is not JSON is reported, not skipped: its text is lost.",
         because="Proxies write HTML and debug lines into streams.",
         threads=("langgenius/dify#27481",),
         fix="Raise an error of your own instead of letting the parser's pass or skipping the event.",
