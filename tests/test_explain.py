@@ -287,6 +287,10 @@ def test_another_apps_conversation_is_told(server):
 
 def test_a_webapp_conversation_is_told_as_such(server):
     conversation = control(server, "POST", "/apps/chat/conversations", {"user": "bob"}).json["id"]
+    chat(server, user="bob", conversation_id=conversation)
+    assert "was made in the WebApp by 'bob': the API does not see it" in why(server).evidence[0]
+    shared = {"user": "bob", "shared_session": True}
+    conversation = control(server, "POST", "/apps/chat/conversations", shared).json["id"]
     chat(server, conversation_id=conversation)
     assert "was made in the WebApp, so that lists leave it out" in why(server).evidence[0]
 
@@ -346,8 +350,8 @@ def test_a_fault_over_http_is_told_with_its_rule(server):
     control(server, "POST", "/faults", body)
     chat(server, user="bob")
     told = why(server)
-    expected = "rate-limit was injected as rule 1 (POST /_mockdify/faults; on POST /v1/chat-messages, user = 'bob'); it struck 1 of 2 times so far"
-    assert expected in told.evidence
+    who = "rule 1 (POST /_mockdify/faults; on POST /v1/chat-messages, user = 'bob')"
+    assert f"rate-limit was injected as {who}; it struck 1 of 2 times so far" in told.evidence
     assert told.fix == ("DELETE /_mockdify/faults/1 takes it back",)
 
 
