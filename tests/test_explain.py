@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mockdify.explain import ROWS, explain
+from mockdify.limits import limits_of
 from mockdify.script import NodeScript, Rule, Script, When
 
 CHAT = "/v1/chat-messages"
@@ -380,6 +381,30 @@ def test_an_unknown_fault_is_told(server):
     assert "there is no fault 'cutt'; did you mean 'cut'" in why(server).evidence[0]
 
 
+LIMITS = {
+    "quota": ("2 per hour", "quota, 2 in 3600 s per workspace"),
+    "edge": ("2 per minute", "edge, 2 in 60 s per key"),
+}
+
+
+@pytest.mark.parametrize("kind", LIMITS)
+def test_a_limit_is_told(kind):
+    rate, words = LIMITS[kind]
+    server = engine(limits=limits_of({kind: rate}))
+    assert [chat(server).status for _ in range(3)][-1] == 429
+    told = why(server)
+    assert told.evidence == (f"there is a limit: {words}",)
+    assert ("Retry-After" in told.fix[0]) == (kind == "edge")
+
+
+def test_too_many_at_once_are_told():
+    server = engine(limits=limits_of({"concurrency": 1}))
+    steps = begun(server)
+    assert chat(server).status == 400
+    assert why(server).evidence == ("there is a limit: concurrency, 1 at once per app",)
+    steps.close()
+
+
 # --- answers ---------------------------------------------------------------------------------------------------------
 
 RULES = (
@@ -489,7 +514,7 @@ def test_the_text_has_all_of_it(server):
 
 
 def test_each_row_says_when_it_is_meant():
-    assert all(row.status is not None or row.code or row.explain.__name__ == "model_failed" for row in ROWS)
+    assert all(row.status is not None or row.code or row.says or row.explain.__name__ == "model_failed" for row in ROWS)
 
 
 json_values = st.recursive(
