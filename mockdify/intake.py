@@ -16,6 +16,7 @@ from tempfile import TemporaryFile
 from typing import Any, BinaryIO
 
 from aiohttp import web
+from aiohttp.http import RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong, TransferEncodingError
 from aiohttp.streams import StreamReader
 
@@ -94,7 +95,7 @@ class Intake:
 
     def take(self, *, whole: bool) -> tuple[bytes, BinaryIO | None]:
         """The body, or its beginning and the file that has it all, unless the *whole* is wanted in memory."""
-        beginning, file = b"".join(self._pieces), self._file
+        beginning, file, self._file = b"".join(self._pieces), self._file, None
         self._pieces.clear()
         if file is None or not whole:
             return beginning, file
@@ -112,12 +113,23 @@ class Intake:
 class Connection(web.RequestHandler):
     """aiohttp's connection with other manners: gunicorn's page for what is not HTTP, one line in the log for it."""
 
-    __slots__ = ("is_leaving",)
+    __slots__ = ("is_broken", "is_leaving")
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.is_broken = False
+        """Whether the last thing that came was not HTTP, so that nothing more is to come."""
         self.is_leaving = False
-        """The client has closed its side; it gets what is about to come, and is gone."""
+        """Whether the client has closed its side: it gets what is about to come, and is gone."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes. When they spoil a body, who reads that body is told: aiohttp lets him wait for ever."""
+        super().data_received(data)
+        if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
+            self.is_broken = True
+            reading = self._current_request
+            if reading is not None and not reading.content.is_eof():
+                reading.content.set_exception(web.RequestPayloadError("Invalid chunk"))
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio's protocols answer whether to stay open
         """The client sends no more: an answer that is about to come still goes out."""

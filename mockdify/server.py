@@ -41,19 +41,13 @@ _ASK_ABOVE = 64 * 1024
 _LINGER = 5.0
 """Seconds for what a refused client still sends: closed at once, it might never see the answer."""
 _BACKLOG = 1024
-_TURNS_TO_LEAVE = 8
-"""Turns of the loop from a client's FIN to the end of its exchange: read, close, connection lost, cancel, and some."""
 _SETTLE = 0.02
 """Seconds between the last byte and a broken connection, so that a client has read what was sent before it breaks."""
 _USUAL = OnWire()
+_TURNS_TO_LEAVE = 8
+"""Turns of the loop from a client's FIN to the end of its exchange: read, close, connection lost, cancel, and some."""
 _NOT_IN_HEADERS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _SERVER = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
-
-
-class UntilClose(web.StreamResponse):
-    """A response whose body ends with the connection, whatever its headers promise."""
-
-    _length_check = False  # aiohttp's own switch for bodies that it must neither chunk nor cut
 
 
 class Edge:
@@ -243,6 +237,8 @@ class Edge:
             if taken:
                 if expects and incoming.transport is not None:
                     incoming.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                if getattr(incoming.protocol, "is_broken", False):
+                    raise BrokenError
                 taken = await intake.read(incoming.content, patience=self._patience, allow=allow)
             if not taken:
                 return head, None if limit == 0 else iter(turned_away())
@@ -258,19 +254,11 @@ class Edge:
         self._open[waiter] = workspace
         leaving: Leaving = "finish"  # before the status line Dify does not see that its client has left
         try:
-            for step in steps:
-                if isinstance(step, Head):
-                    leaving = step.leaving
-                    return await self._reply(step, steps, waiter, handling, incoming)
-                if isinstance(step, Wait):
-                    await waiter.wait(step)
-                    if waiter.closed.is_set:
-                        break
-                elif isinstance(step, Abort):
-                    return _abort(incoming, step)
-                elif isinstance(step, Raw):
-                    _write_raw(incoming, step)
-            return _abort(incoming, Abort("close"))
+            first = await _silence(steps, waiter, incoming)
+            if isinstance(first, Abort):
+                return _abort(incoming, first)
+            leaving = first.leaving
+            return await self._reply(first, steps, waiter, handling, incoming)
         except (asyncio.CancelledError, ConnectionError) as gone:
             if leaving == "finish" and not waiter.closed.is_set:
                 self._finish(handling)
@@ -298,10 +286,7 @@ class Edge:
                 data.append(step.data)
             else:
                 return await _whole(head, data[0] if len(data) == 1 else b"".join(data), waiter.closed, incoming)
-        response = _response_for(head, wire, incoming)
-        chunked = head.length is None and not wire.until_close and incoming.version >= HttpVersion11
-        if chunked:
-            response.enable_chunked_encoding()
+        response = _response_for(head, incoming)
         with _cut_off(incoming, waiter.closed):
             await response.prepare(incoming)
             if incoming.method == "HEAD":
@@ -310,15 +295,15 @@ class Edge:
             if self._coalesce and not wire.exact:
                 ended = await _in_pieces(steps, waiter, response, incoming)
             else:
-                ended = await _one_by_one(steps, waiter, response, incoming, chunked=chunked)
+                ended = await _one_by_one(steps, waiter, response, incoming)
             if waiter.closed.is_set:
-                ended = Abort("close")
-            if ended is None or ended.how == "end":
-                await response.write_eof()
-            else:
+                return _abort(incoming, Abort("close"))
+            if ended is not None and ended.how != "end":
                 await asyncio.sleep(_SETTLE)
                 _abort(incoming, ended)
-            if ended is not None and head.leaving == "finish" and not waiter.closed.is_set:
+            else:
+                await response.write_eof()
+            if ended is not None and head.leaving == "finish":
                 self._finish(handling)
         return response
 
@@ -350,11 +335,45 @@ class Edge:
 
 
 # ---------------------------------------------------------------------- writing
+class UntilClose(web.StreamResponse):
+    """A response whose body ends with the connection, whatever its headers promise."""
+
+    _length_check = False  # aiohttp's own switch for bodies that it must neither chunk nor cut
+
+
+async def _silence(steps: Iterator[Step], waiter: Waiter, incoming: web.BaseRequest) -> Head | Abort:
+    """What comes before the head, and the head; or the end, where there is none."""
+    for step in steps:
+        if isinstance(step, (Head, Abort)):
+            return step
+        if isinstance(step, Wait):
+            await waiter.wait(step)
+            if waiter.closed.is_set:
+                break
+        elif isinstance(step, Raw):
+            _write_raw(incoming, step)
+    return Abort("close")
+
+
+def _response_for(head: Head, incoming: web.BaseRequest) -> web.StreamResponse:
+    """The response that *head* opens: in chunks where the client's HTTP has them, or up to the connection's end."""
+    wire = head.wire or _USUAL
+    made = UntilClose if wire.until_close else web.StreamResponse
+    response = made(status=head.status, reason=wire.reason or REASONS.get(head.status), headers=_lines(head, incoming))
+    if head.length is not None:
+        response.headers["Content-Length"] = str(head.length)
+    elif wire.until_close:
+        response.force_close()
+    elif incoming.version >= HttpVersion11:
+        response.enable_chunked_encoding()
+    return response
+
+
 async def _whole(head: Head, data: bytes, closed: Signal, incoming: web.BaseRequest) -> web.StreamResponse:
     """An answer of known length, in one write."""
     response = web.Response(
         status=head.status,
-        reason=_reason(head),
+        reason=REASONS.get(head.status) if head.wire is None else head.wire.reason,
         body=None if head.status == 204 else data,
         headers=_lines(head, incoming),
     )
@@ -368,10 +387,10 @@ async def _whole(head: Head, data: bytes, closed: Signal, incoming: web.BaseRequ
 
 
 async def _one_by_one(
-    steps: Iterator[Step], waiter: Waiter, response: web.StreamResponse, incoming: web.BaseRequest, *, chunked: bool
+    steps: Iterator[Step], waiter: Waiter, response: web.StreamResponse, incoming: web.BaseRequest
 ) -> Abort | None:
     """One write per step; the abort that ends the reply, if one does."""
-    protocol, closed, count = incoming.protocol, waiter.closed, 0
+    protocol, chunked, closed, count = incoming.protocol, response.chunked, waiter.closed, 0
     for step in steps:
         if isinstance(step, Body):
             data = step.data
@@ -381,10 +400,8 @@ async def _one_by_one(
                     await response.drain()
             else:
                 await response.write(data)
-            if count == 1:
-                await asyncio.sleep(_FIRST_GAP)
-            elif count % _YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+            if count == 1 or count % _YIELD_EVERY == 0:
+                await asyncio.sleep(_FIRST_GAP if count == 1 else 0)
         elif isinstance(step, Wait):
             await waiter.wait(step)
         elif isinstance(step, Abort):
@@ -483,27 +500,6 @@ def _close(steps: Iterator[Step]) -> None:
 
 
 # ---------------------------------------------------------------------- heads
-def _reason(head: Head) -> str | None:
-    said = None if head.wire is None else head.wire.reason
-    return REASONS.get(head.status) if said is None else said
-
-
-def _response_for(head: Head, wire: OnWire, incoming: web.BaseRequest) -> web.StreamResponse:
-    """The response that *head* opens: of a known length, in chunks, or up to the connection's end."""
-    kind = UntilClose if wire.until_close else web.StreamResponse
-    response = kind(status=head.status, reason=_reason(head), headers=_lines(head, incoming))
-    if wire.until_close:
-        response.headers.pop("Connection", None)
-    if head.length is None:
-        if wire.until_close:
-            response.force_close()
-    elif wire.until_close:
-        response.headers["Content-Length"] = str(head.length)
-    else:
-        response.content_length = head.length
-    return response
-
-
 def _lines(head: Head, incoming: web.BaseRequest) -> CIMultiDict[str]:
     """The header lines of an answer. What came from a client, such as a file's type, cannot break out of its line."""
     lines = CIMultiDict(head.headers)

@@ -114,23 +114,28 @@ class Waiter:
             self._listen(wake)
         loop = asyncio.get_running_loop()
         while not self.closed.is_set and not (wake is not None and wake.is_set):
-            if clock.frozen and step.until != FOREVER and not step.real:
-                clock.reach(step.until)
-                await asyncio.sleep(0)
+            if clock.frozen and step.until != FOREVER:
+                if step.real:
+                    await self._until(loop.time() + step.until - clock.now())
+                else:
+                    clock.reach(step.until)
+                    await asyncio.sleep(0)
                 return
-            left = step.until - clock.now() if clock.frozen else clock.real_seconds_until(step.until)
+            left = clock.real_seconds_until(step.until)
             if left <= 0:
                 return
-            due = loop.time() + left
-            try:
-                self._future = self._wheel.at(due) if due != FOREVER else loop.create_future()
-                await self._future
-            finally:
-                self._future = None
-                if loop.time() + _SLACK < due != FOREVER:
-                    self._wheel.give_up()
-            if clock.frozen and step.real and loop.time() + _SLACK >= due:
-                return  # real time has passed, the clock stood still
+            await self._until(loop.time() + left)
+
+    async def _until(self, due: float) -> None:
+        """Wait for a moment of the loop's clock, or to be woken."""
+        loop = asyncio.get_running_loop()
+        try:
+            self._future = self._wheel.at(due) if due != FOREVER else loop.create_future()
+            await self._future
+        finally:
+            self._future = None
+            if loop.time() + _SLACK < due != FOREVER:
+                self._wheel.give_up()
 
     def close(self) -> None:
         """Stop listening."""

@@ -281,7 +281,7 @@ def test_an_origin_is_echoed_as_one_header(live):
         ("Bearer " + "a" * 8000, 401),
         ("Bearer app-chat-demo!no-such-fault", 400),
         ("Bearer app-chat-demo!rate-limit*x", 400),
-        ("Bearer app-chat-demo!rate-limit;retry_after=\u4f60", 400),
+        ("Bearer app-chat-demo!rate-limit;retry_after=\u4f60", 429),
         ("Bearer !", 401),
         ("Basic " + "a" * 100, 401),
     ],
