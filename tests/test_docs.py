@@ -349,7 +349,7 @@ def test_the_pytest_page_has_every_option_and_fixture():
 
 def test_variables_that_are_named_are_read():
     """No page names a `MOCKDIFY_*` variable that nothing reads."""
-    known = {f"MOCKDIFY_{name.upper()}" for name in SETTINGS} | {"MOCKDIFY_CONFIG"}
+    known = {f"MOCKDIFY_{name.upper()}" for name in SETTINGS} | {"MOCKDIFY_CONFIG", "MOCKDIFY_ADMIN_URL"}
     for page in PAGES:
         named = set(re.findall(r"\bMOCKDIFY_[A-Z_]+[A-Z]\b", page.read_text("utf-8")))
         assert named <= known, page
