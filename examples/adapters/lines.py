@@ -39,13 +39,9 @@ def said_of(error):
     response = getattr(error, "response", None)
     status = getattr(error, "status_code", None) or getattr(response, "status_code", None)
     if status:
-        body = (
-            response
-            if isinstance(response, dict)
-            else response.json()
-            if "json" in response.headers["content-type"]
-            else {}
-        )
+        body = response if isinstance(response, dict) else {}
+        if "json" in getattr(response, "headers", {}).get("content-type", ""):
+            body = response.json()
         said |= {"kind": "http", "status": status, "code": body.get("code")}
     return said
 
