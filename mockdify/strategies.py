@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from mockdify.checks import scenes
+from mockdify.checks.isolation import isolation_machine
 from mockdify.checks.transcript import WireReply, stream
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "event_lists",
     "fault_plans",
     "framings",
+    "isolation_machine",
     "numbered_plan",
     "sweeps",
     "texts",
