@@ -71,8 +71,7 @@ def _programs(mode: str) -> Case:
 def _told(turns: list[Any]) -> str:
     begins, goes_on = "begins a conversation", "goes on with number"
     return "when " + ", then ".join(
-        f"{turn.user} {begins if turn.conversation < 0 else f'{goes_on} {turn.conversation + 1}'}"
-        for turn in turns
+        f"{turn.user} {begins if turn.conversation < 0 else f'{goes_on} {turn.conversation + 1}'}" for turn in turns
     )
 
 
