@@ -109,7 +109,7 @@ class Framing:
         return f"when a chunk ends {shown}"
 
 
-def _place(body: bytes, at: int) -> str:
+def _place(body: bytes, at: int) -> str:  # noqa: PLR0911 - one return a place
     """Where offset *at* lies, in words."""
     if body[at] & 0xC0 == 0x80:
         start = at

@@ -40,10 +40,8 @@ class Saved:
         """The case that plays this failure and nothing else."""
 
         def play(stage: Stage) -> None:
-            if self.data.get("nobody"):
-                place = stage.nowhere()
-            else:
-                place = stage.play(*self.replies, mode=self.app_mode)
+            nobody = self.data.get("nobody")
+            place = stage.nowhere() if nobody else stage.play(*self.replies, mode=self.app_mode)
             for call in self.data["calls"]:
                 stage.call(call["call"], place, timeout=call["timeout"], **call["args"])
 

@@ -22,9 +22,7 @@ def machine(theatre, target):
 
     def ask(user, query, conversation_id):
         said = {"query": query, "user": user, "conversation_id": conversation_id, "inputs": {}, "stream": True}
-        answer = client.chat(
-            base_url=place.base_url, api_key=place.api_key, timeout=5, emit=lambda _: None, **said
-        )
+        answer = client.chat(base_url=place.base_url, api_key=place.api_key, timeout=5, emit=lambda _: None, **said)
         return answer.text, answer.conversation_id
 
     return isolation_machine(ask)
