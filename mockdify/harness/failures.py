@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mockdify.checks.judge import is_generation
+from mockdify.checks.judge import is_generation, truth_of
 from mockdify.checks.model import Call, Case, Rule, Stage
 from mockdify.checks.transcript import End, Pause, Piece, Send, WireReply
 from mockdify.errors import MockdifyError
@@ -82,7 +82,12 @@ def save(finding: Finding) -> dict[str, Any]:
         "seed": finding.seed,
         "nobody": not run.exchanges,
         "calls": [_call(outcome.call) for outcome in outcomes],
-        "replies": [reply.as_json() for reply in (_played(finding, bad) or tuple(map(_replayable, exchanges)))],
+        "replies": [
+            reply.as_json()
+            for reply in (
+                _played(finding, bad) or tuple(_replayable(x, run.ended.get(id(x), x.ended)) for x in exchanges)
+            )
+        ],
         "outcomes": [str(outcome) for outcome in outcomes],
         "requests": [_request(exchange) for outcome in outcomes for exchange in outcome.exchanges],
     }
@@ -120,13 +125,13 @@ def _request(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _replayable(exchange: Exchange) -> WireReply:
+def _replayable(exchange: Exchange, ended: str) -> WireReply:
     """What a live exchange sent, as a transcript."""
     pieces: list[Piece] = list(_pieces(exchange))
     end: End = "complete"
-    if exchange.ended == "aborted":
+    if ended in ("aborted", "reset"):
         end = "reset"
-    elif exchange.ended in ("client gone", "open"):
+    elif ended == "open" or (ended == "client gone" and not _is_whole(exchange)):
         end = "hang"
     return WireReply(
         status=exchange.status,
@@ -135,6 +140,11 @@ def _replayable(exchange: Exchange) -> WireReply:
         framing="chunked" if exchange.is_stream else "length",
         end=end,
     )
+
+
+def _is_whole(exchange: Exchange) -> bool:
+    """Whether all had been sent when the client left: many leave at the end event."""
+    return truth_of(exchange, "").kind != "broken" or truth_of(exchange, "workflow").kind != "broken"
 
 
 def _pieces(exchange: Exchange) -> Iterator[Piece]:

@@ -209,6 +209,7 @@ class Scene:
         """Take the set down: break off what is open, keep what happened."""
         self.wait_until(lambda: all(x.ended != "open" or not is_generation(x) for x in self.exchanges()), 0.05)
         self.run.exchanges = self.exchanges()
+        self.run.ended = {id(exchange): exchange.ended for exchange in self.run.exchanges}
         for key, _ in self._booked:
             self._theatre.soon(lambda key=key: self._theatre.player.drop(key))  # type: ignore[misc]
         if self._workspace is not None:
