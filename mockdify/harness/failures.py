@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Saved", "read", "save", "save_all"]
 
 _FORMAT = "mockdify failure 1"
+_CLEAN = {"cut", "no-end"}
+"""Faults that break a reply off with a proper last chunk."""
 _DROPPED = {"date", "content-length", "transfer-encoding", "connection"}
 
 
@@ -129,7 +131,7 @@ def _replayable(exchange: Exchange, ended: str) -> WireReply:
     """What a live exchange sent, as a transcript."""
     pieces: list[Piece] = list(_pieces(exchange))
     end: End = "complete"
-    if ended in ("aborted", "reset"):
+    if ended in ("aborted", "reset") and exchange.fault not in _CLEAN:
         end = "reset"
     elif ended == "open" or (ended == "client gone" and not _is_whole(exchange)):
         end = "hang"
