@@ -37,7 +37,7 @@ _CONNECT = 5.0
 """Seconds for a connection at most, however long the call may take."""
 _IDLE = 25.0
 """Seconds without an event that has data: Dify pings every ten, so two and a half pings and nothing else."""
-_LIMIT = 50.0
+_LIMIT = 40.0
 """Seconds for a call of the adapter at most, whatever it is given."""
 
 

@@ -152,15 +152,14 @@ def check(
 
 
 def _in_order(columns: Sequence[tuple[Rule, str]], cell_of: Callable[..., Cell], adapter: Adapter) -> Iterator[Cell]:
-    """The cells as they are known. Those that only wait, wait beside each other."""
+    """The cells as they are known. Those that only wait do so beside each other and beside the rest."""
     waiting = [(rule, mode) for rule, mode in columns if rule.severity == "timeouts"]
-    yield from (cell_of(rule, mode) for rule, mode in columns if rule.severity != "timeouts")
-    if not waiting:
-        return
     clients = [adapter.another() for _ in waiting]
     try:
-        with ThreadPoolExecutor(len(waiting)) as pool:
-            yield from pool.map(lambda one: cell_of(*one[0], one[1]), zip(waiting, clients, strict=True))
+        with ThreadPoolExecutor(max(1, len(waiting)), "adapter waits") as pool:
+            waits = [pool.submit(cell_of, *one, client) for one, client in zip(waiting, clients, strict=True)]
+            yield from (cell_of(rule, mode) for rule, mode in columns if rule.severity != "timeouts")
+            yield from (wait.result() for wait in waits)
     finally:
         for client in clients:
             if client is not adapter:

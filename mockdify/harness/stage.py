@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import socket
 import threading
 import time
@@ -38,7 +39,7 @@ class Theatre:
         self.engine = Engine(self.template, time=time.time)
         self.edge = Edge(self.engine)
         self.player = Player()
-        self.made = 0
+        self._numbers = itertools.count(1)
         self._loop = asyncio.new_event_loop()
         self.pool = ThreadPoolExecutor(8, "adapter calls")
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="mockdify stage")
@@ -75,8 +76,7 @@ class Theatre:
 
     def number(self) -> int:
         """A number that was not used before."""
-        self.made += 1
-        return self.made
+        return next(self._numbers)
 
 
 class Scene:
