@@ -45,9 +45,7 @@ def error_reply(ctx: FaultContext, error: DifyError, extra: Headers = (), *, cor
 BEFORE = {"delay": Option(takes="seconds", words="how long nothing comes before it strikes", default=0)}
 RETRY = {
     "retry_after": Option(takes="delay", words="the `Retry-After` header; without it there is none, as in Dify"),
-    "as_date": Option(
-        takes="flag", words="write it as a date, counted on the workspace's clock", default=False
-    ),
+    "as_date": Option(takes="flag", words="write it as a date, counted on the workspace's clock", default=False),
 }
 
 
@@ -116,8 +114,8 @@ def run_quota(ctx: FaultContext) -> DifyError:
 
 
 _QUOTA = (
-    "Your quota for Dify Hosted OpenAI has been exhausted. Please go to Settings -> Model Provider to complete your own "
-    "provider credentials."
+    "Your quota for Dify Hosted OpenAI has been exhausted. Please go to Settings -> Model Provider to complete your "
+    "own provider credentials."
 )
 _ALL = "yes, in every release"
 _FIX_REQUEST = "reports it and does not send the same request again"
