@@ -109,7 +109,8 @@ one its stream does not count. mockdify does the same.
 
 The examples are answers to `POST /v1/chat-messages`, streaming where the fault needs a stream. The honest stream has
 two `message` events (`Hi`, ` é`) and a `message_end`. Below the head each line is one HTTP chunk, bytes as they are,
-with `\\n`, `\\r` and `\\xNN` for what does not print; `Date` is left out.
+with `\\n`, `\\r` and `\\xNN` for what does not print; `Date` and
+`Connection: keep-alive` are left out.
 """
 
 _SHARED = {**KINDS[0].options}
@@ -248,7 +249,7 @@ def _section(kind: Kind) -> str:
     lines.append(f"- Does a real Dify do it? {_capital(kind.real)}.\n")
     lines.append(f"- A good client {kind.advice}.\n")
     if kind.threads:
-        lines.append(f"- Met in {', '.join(map(_link, kind.threads))}.\n")
+        lines.append("- Met in\n  " + ",\n  ".join(map(_link, kind.threads)) + ".\n")
     own = {name: option for name, option in kind.options.items() if name not in _SHARED or kind.when != "before"}
     if own:
         lines += ["\n", *_options(own)]

@@ -167,13 +167,18 @@ def _at(pattern: bytes, offset: int) -> Callable[[bytes], Iterator[int]]:
     return lambda data: (found.start() + offset for found in compiled.finditer(data))
 
 
-def _chop(_ctx: FaultContext, options: Options, reply: Reply) -> Reply:
-    size = options["bytes"]
+def _chop(ctx: FaultContext, options: Options, reply: Reply) -> Reply:
+    size, torn = options["bytes"], 0
     for step in reply:
-        if isinstance(step, Body):
-            yield from (Body(step.data[at : at + size]) for at in range(0, len(step.data), size))
-        else:
+        if not isinstance(step, Body):
             yield step
+            continue
+        pieces = [Body(step.data[at : at + size]) for at in range(0, len(step.data), size)]
+        yield pieces[0]
+        if len(pieces) > 1 and torn < _MOST:  # or a client that reads late could find whole events all the same
+            torn += 1
+            yield Wait(ctx.now() + _GAP, real=True)
+        yield from pieces[1:]
 
 
 def _merge(_ctx: FaultContext, options: Options, reply: Reply) -> Reply:

@@ -31,7 +31,13 @@ ErrorFor: TypeAlias = Callable[[FaultContext], DifyError]
 
 def error_reply(ctx: FaultContext, error: DifyError, extra: Headers = (), *, cors: bool = True) -> Reply:
     """*error* as Dify sends it."""
-    if error.status == 404 and error.body is None and error.code == "not_found" and not error.plain and ctx.profile.path_suggestions:
+    if (
+        error.status == 404
+        and error.body is None
+        and error.code == "not_found"
+        and not error.plain
+        and ctx.profile.path_suggestions
+    ):
         error = DifyError(404, error.code, did_you_mean(error.message, ctx.request.path))
     body = wire.as_ujson(error.payload())
     headers = service_headers(ctx.profile, wire.JSON, ctx.request.header("origin"), cors=cors)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+import httpcore  # noqa: F401 - httpx imports it late; a test that restores sys.modules must not make it anew
 import httpx
 import requests
 from fault_support import names_of

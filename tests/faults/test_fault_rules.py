@@ -299,6 +299,15 @@ def test_a_preset_can_be_written_into_a_key():
     assert json_of(drain(engine, ask(key="app-chat-demo!quota-exhausted")))["code"] == "rate_limit_error"
 
 
+def test_a_plan_knows_whose_fault_it_was():
+    plan = FaultPlan("seed")
+    cut, preset = plan.inject("cut", when={"user": "bob"}), plan.inject("quota-exhausted")
+    (of_preset,) = plan.strike(asked())
+    assert plan.owner(of_preset) is preset
+    assert plan.owner(cut.spec) is cut
+    assert plan.owner(spec_of("cut", {})) is None
+
+
 # ---------------------------------------------------------------------- texts of headers and keys
 @pytest.mark.parametrize(
     ("text", "times", "options"),
