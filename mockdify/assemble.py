@@ -9,7 +9,9 @@ from pathlib import Path
 from mockdify.apps import DEMO_KEYS, DEMO_MODES, App, demo_app
 from mockdify.config import AppConfig, Config, Settings
 from mockdify.errors import MockdifyError
+from mockdify.faults import check_faults
 from mockdify.journal import contract_check
+from mockdify.limits import limits_of
 from mockdify.profiles import profile_named
 from mockdify.workspace import AppTemplate, Template
 
@@ -28,11 +30,14 @@ def template_of(config: Config, settings: Settings, *, demo: Collection[str] | N
     apps += [_configured(said) for said in config.apps]
     _check_keys(apps)
     profile = profile_named(settings.profile)
+    if config.faults:
+        check_faults(config.faults, config.where)
     return Template(
         profile=profile,
         apps=tuple(apps),
         make_script=config.script,
         faults=config.faults,
+        limits=limits_of(config.limits, config.where),
         seed=settings.seed,
         models=None if settings.models is None else frozenset(settings.models),
         remote_files="accept" if settings.remote_files == "fetch" else settings.remote_files,

@@ -198,7 +198,7 @@ def faults(as_json: bool) -> None:
     """List the faults that can be injected."""
     from mockdify import listing  # noqa: PLC0415
 
-    listing.show(listing.fault_rows(), as_json=as_json)
+    listing.show(listing.fault_rows(whole=as_json), as_json=as_json)
 
 
 @main.command()

@@ -7,10 +7,12 @@ performs the steps.
 from __future__ import annotations
 
 import logging
-import random
+import re
 from collections.abc import Callable, Iterable
+from html import escape
 from itertools import count
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
+from urllib.parse import quote
 
 import orjson
 
@@ -34,15 +36,15 @@ from mockdify.errors import (
     unauthorized,
 )
 from mockdify.exposure import exposed_key
-from mockdify.faults import FaultContext, Spec, parse_spec, split_key
+from mockdify.faults import Asked, FaultContext, FaultPlan, Spec, rule_of, split_key
 from mockdify.faults.http import error_reply
-from mockdify.faults.plan import Asked, FaultPlan
 from mockdify.http import Request
+from mockdify.limits import Limits
 from mockdify.multipart import parse_multipart
 from mockdify.projection import asked_of
 from mockdify.routing import Match, Router
 from mockdify.sse import encode
-from mockdify.steps import Abort, Body, Emit, Head, Reply
+from mockdify.steps import Abort, Body, Emit, Head, Raw, Reply
 from mockdify.workspace import Installed, Template, Workspace
 
 if TYPE_CHECKING:
@@ -54,12 +56,17 @@ __all__ = ["Engine", "Handling"]
 
 log = logging.getLogger("mockdify")
 
+Known: TypeAlias = "tuple[Workspace, Installed | None, Key]"
+"""What a key leads to: its workspace, its app (None for the knowledge API), itself."""
+
 FAULT_HEADER = "x-mockdify-fault"
 CONTROL = "/_mockdify"
 """What begins like this is asked of mockdify itself: no key, no fault and no journal entry."""
 BODY_LIMIT = 110 * 1024 * 1024
 """The largest body taken at all: a video of 100 MB and its form. Dify's own nginx stops at 100 MB."""
 _USER_LIMIT = 255
+_SLASHES = re.compile("/{2,}")
+_IN_PATH = "/:@!$&'()*+,;="
 _NO_HEADER = unauthorized("Authorization header must be provided and start with 'Bearer'")
 _NOT_BEARER = unauthorized("Authorization scheme must be 'Bearer'")
 _BAD_TOKEN = unauthorized("Access token is invalid")
@@ -91,17 +98,18 @@ class Engine:
         self.router = Router(endpoints)
         self.control = control
         self.workspaces: dict[str, Workspace] = {}
-        self._keys: dict[str, tuple[Workspace, Installed | None, Key]] = {}
+        self._keys: dict[str, Known] = {}
         self.default = self.create("default", template)
 
     # ------------------------------------------------------------------ workspaces
     def create(self, id: str, template: Template, *, key_suffix: str = "") -> Workspace:  # noqa: A002
         """A new workspace, reachable by its keys."""
         workspace = Workspace(id, template, self.time, key_suffix=key_suffix)
-        workspace.faults = FaultPlan(random.Random(f"{template.seed}|{id}|faults").random)  # noqa: S311 - not a secret
+        workspace.faults = FaultPlan(template.seed, id, "faults")
         for said in template.faults:
-            rest = {key: one for key, one in said.items() if key != "fault"}
-            workspace.faults.inject(said["fault"], **rest)
+            workspace.faults.add(rule_of(said))
+        if template.limits:
+            workspace.limits = Limits(template.limits, workspace.clock.now)
         self.workspaces[id] = workspace
         self.learn_keys(workspace)
         return workspace
@@ -156,14 +164,38 @@ class Engine:
         """The reply to *request*, as steps. Nothing happens before it is iterated."""
         yield from self.open(request).steps
 
-    def open(self, request: Request) -> Handling:
-        """Enter *request* in the journal of its workspace and prepare its reply."""
-        if self.control is not None and request.target.startswith(CONTROL):
-            aside = self.default.journal.aside(request)
-            return Handling(self.default, aside, self.control(self, request))
+    def admit(self, head: Request) -> int:
+        """How many bytes of the body behind *head* are worth reading: 0 when the answer does not depend on it.
+
+        Nothing is entered anywhere; `open` says in full what is wrong.
+        """
+        if self.control is not None and head.target.startswith(CONTROL):
+            return BODY_LIMIT
+        match = self.router.find(head.path)
+        if match is None:
+            return 0
+        endpoint = match.by_method.get(head.method)
+        _, _, known, error = self._asker(head)
+        if endpoint is None or error is not None or known is None:
+            return 0
+        workspace, installed, door = known
+        if (installed is None) != (endpoint.key == "dataset") or door.state(workspace.clock.now()) != "active":
+            return 0
+        return BODY_LIMIT if installed is None or installed.api_enabled else 0
+
+    def _asker(self, request: Request) -> tuple[str, str, Known | None, DifyError | None]:
+        """The bearer token, the fault written into it, what it leads to, and what is wrong with it."""
         token, error = _token_of(request)
         key, suffix = split_key(token) if "!" in token and token not in self._keys else (token, "")
         known = self._keys.get(key)
+        return token, suffix, known, _BAD_TOKEN if error is None and known is None else error
+
+    def open(self, request: Request, *, instead: Reply | None = None) -> Handling:
+        """Enter *request* in the journal of its workspace and prepare its reply, or take one that comes *instead*."""
+        if self.control is not None and request.target.startswith(CONTROL):
+            aside = self.default.journal.aside(request)
+            return Handling(self.default, aside, instead or self.control(self, request))
+        token, suffix, known, error = self._asker(request)
         workspace, installed, door = known or (self.default, None, None)
         if error is None and not (door is not None and door.use(workspace.clock.now())):
             error = _BAD_TOKEN
@@ -176,7 +208,7 @@ class Engine:
             if warning is not None:
                 exchange.warnings.append(warning)
         exchange.profile = profile
-        reply = self._routed(workspace, installed, exchange, request, token, suffix, error)
+        reply = instead or self._routed(workspace, installed, exchange, request, token, suffix, error)
         guarded = _guarded(request, profile, workspace, exchange, reply)
         return Handling(workspace, exchange, _sent(guarded, exchange, workspace))
 
@@ -226,7 +258,7 @@ class Engine:
         if installed is None:
             raise not_served(path)
         ctx = Context(request, workspace, installed, profile, exchange, match.values)
-        yield from self._damaged(ctx, _honest(ctx, endpoint), match, token, suffix)
+        yield from self._damaged(ctx, _honest(ctx, endpoint, match), match, token, suffix)
 
     def _damaged(self, ctx: Context, reply: Reply, match: Match, token: str, suffix: str) -> Reply:
         """The honest *reply* with the faults that strike it around it."""
@@ -234,7 +266,7 @@ class Engine:
         if struck:
             ctx.exchange.fault = ", ".join(spec.name for spec in struck)
             ctx.exchange.struck = tuple(struck)
-            context = FaultContext(ctx.request, ctx.profile, ctx.now)
+            context = _fault_context(ctx)
             reply = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
             for spec in struck:
                 reply = spec.make().apply(context, reply)
@@ -249,14 +281,9 @@ class Engine:
             return
         if path == "/v1/swagger.json" and profile.broken_swagger:
             raise NO_SCHEMA
-        if path == "/v1" or "//" in path:
-            target = "/v1/" if path == "/v1" else "/" + "/".join(filter(None, path.split("/")))
-            query = request.target.partition("?")[2]
-            location = f"{request.scheme}://{request.host}{target}" + (f"?{query}" if query else "")
-            page = wire.html_redirect(location)
-            headers = service_headers(profile, wire.HTML, None, cors=False)
-            yield Head(308, (*headers, ("Location", location)), len(page))
-            yield Body(page)
+        meant = "/v1/" if path == "/v1" else _SLASHES.sub("/", path)
+        if meant != path and (meant == "/v1/" or self.router.find(meant) is not None):
+            yield from _redirect(profile, request, meant)
             return
         yield from self._no_page(workspace, profile, request)
 
@@ -280,8 +307,29 @@ def _token_of(request: Request) -> tuple[str, DifyError | None]:
 
 
 # ---------------------------------------------------------------------- the honest reply
-def _honest(ctx: Context, endpoint: Endpoint) -> Reply:
+def _honest(ctx: Context, endpoint: Endpoint, match: Match) -> Reply:
     """Dify's own checks, in its order, then the handler."""
+    if ctx.workspace.limits is not None:
+        yield from _limited(ctx, endpoint, match, ctx.workspace.limits)
+        return
+    _check(ctx, endpoint)
+    yield from endpoint.handler(ctx)
+
+
+def _limited(ctx: Context, endpoint: Endpoint, match: Match, limits: Limits) -> Reply:
+    """The same within limits: the edge's before Dify's checks, quota and concurrency right after them."""
+    asked = _asked(ctx, match)
+    refused = limits.at_edge(asked)
+    if refused is not None:
+        yield from refused(_fault_context(ctx))
+        return
+    _check(ctx, endpoint)
+    with limits.inside(asked, graph=ctx.installed.app.is_graph) as refused:
+        yield from endpoint.handler(ctx) if refused is None else refused(_fault_context(ctx))
+
+
+def _check(ctx: Context, endpoint: Endpoint) -> None:
+    """What Dify checks of every request of an endpoint, in its order."""
     if not ctx.installed.api_enabled:
         raise _API_OFF
     _read_user(ctx, endpoint)
@@ -291,7 +339,6 @@ def _honest(ctx: Context, endpoint: Endpoint) -> Reply:
     if endpoint.schema is not None:
         asked = ctx.request.query if endpoint.method == "GET" else asked_of(ctx.profile, ctx.raw)
         ctx.payload = endpoint.schema.take(asked)
-    yield from endpoint.handler(ctx)
 
 
 def _read_user(ctx: Context, endpoint: Endpoint) -> None:
@@ -335,37 +382,35 @@ def _json_object(request: Request, *, any_type: bool) -> dict[str, Any]:
     return found
 
 
-# ---------------------------------------------------------------------- faults
+# ---------------------------------------------------------------------- faults and limits
 def _struck(ctx: Context, match: Match, token: str, suffix: str) -> list[Spec]:
     """The faults of this request: its header's, its key's, then the workspace's rules."""
     named = ctx.request.header(FAULT_HEADER)
     plan = ctx.workspace.faults
     if named is None and not suffix and not plan.rules:
         return []
-    struck: list[Spec] = []
+    asked = _asked(ctx, match)
     try:
-        if named is not None:
-            spec, _ = parse_spec(named)
-            if _concerns(spec, ctx):
-                struck.append(spec)
-        if suffix:
-            spec, times = parse_spec(suffix)
-            if _concerns(spec, ctx) and plan.from_key(token, spec, times):
-                struck.append(spec)
+        struck = plan.strike(asked, header=named, token=token, suffix=suffix)
     except MockdifyError as mistake:
         raise DifyError(400, "mockdify_fault", f"{mistake}", plain=True) from None
-    if plan.rules and not any(spec.kind.when == "before" for spec in struck):
-        struck += plan.pick(_asked(ctx, match, token))
-    return sorted(struck, key=lambda spec: spec.kind.when != "before")
+    if struck:
+        ctx.exchange.user = asked.user or None  # a pre-empted request never gets to where it is read
+    return struck
 
 
-def _concerns(spec: Spec, ctx: Context) -> bool:
-    return spec.kind.when == "before" or _is_streamed(ctx.request)
-
-
-def _is_streamed(request: Request) -> bool:
-    body = _peek(request)
-    return body.get("response_mode") == "streaming"
+def _fault_context(ctx: Context) -> FaultContext:
+    exchange, model = ctx.exchange, ctx.installed.app.model
+    return FaultContext(
+        ctx.request,
+        ctx.profile,
+        ctx.now,
+        ping_interval=ctx.workspace.template.ping_interval,
+        tenant_id=ctx.workspace.tenant_id,
+        app_id=ctx.installed.id,
+        model=model.name if model else "",
+        left=lambda: exchange.ended != "open",
+    )
 
 
 def _peek(request: Request) -> dict[str, Any]:
@@ -377,18 +422,22 @@ def _peek(request: Request) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
-def _asked(ctx: Context, match: Match, token: str) -> Asked:
-    body = _peek(ctx.request)
+def _asked(ctx: Context, match: Match) -> Asked:
+    request = ctx.request
+    body = _peek(request)
+    user = body.get("user") or request.query.get("user")
+    if not user and (request.header("content-type") or "").startswith("multipart/"):
+        user = user_of(parse_multipart(request))
     return Asked(
-        method=ctx.request.method,
-        path=ctx.request.path,
+        method=request.method,
+        path=request.path,
         rule=match.rule,
         app=ctx.installed.name,
-        user=str(body.get("user") or ctx.request.query.get("user") or ""),
+        user=str(user or ""),
         query=str(body.get("query") or ""),
-        key=split_key(token)[0],
-        headers={name.lower(): value for name, value in ctx.request.headers},
-        streamed=body.get("response_mode") == "streaming",
+        key=split_key(_token_of(request)[0])[0],
+        headers={name.lower(): value for name, value in request.headers},
+        streamed=body.get("response_mode") == "streaming" or match.rule.endswith("/events"),
     )
 
 
@@ -403,22 +452,32 @@ def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange:
     except DifyError as error:
         error.__traceback__ = None  # many errors are constants: each raise would add to it, and keep its frames alive
         yield from error_reply(FaultContext(request, profile, workspace.clock.now), error)
-    except Exception as error:  # the one seam: a mistake of ours must not reach the client as a traceback
-        _note_failure(exchange, error)
+    except RecursionError:  # the client's doing: nested more deeply than any Python, Dify's too, can handle
+        if begun:
+            yield Abort("close")
+        else:
+            yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
+    except Exception as error:  # noqa: BLE001 - the one seam: a mistake of ours must not reach the client as a traceback
+        _confess(exchange, error)
         if begun:
             yield Abort("close")
         else:
             yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
 
 
-def _note_failure(exchange: Exchange, error: Exception) -> None:
-    """Log it, and keep it in the journal."""
+def _confess(exchange: Exchange, error: BaseException) -> None:
+    """Say in one line, in the log and in the journal, that we failed and where."""
     if isinstance(error, MockdifyError):  # a mistake in a script, e.g. a template that cannot be rendered
         log.error("%s %s: %s", exchange.method, exchange.path, error)
         exchange.warnings.append(f"mockdify failed: {error}")
-    else:
-        log.error("mockdify failed on %s %s", exchange.method, exchange.path, exc_info=error)
-        exchange.warnings.append(f"mockdify failed: {type(error).__name__}: {error}")
+        return
+    trace = error.__traceback__
+    while trace is not None and trace.tb_next is not None:
+        trace = trace.tb_next
+    where = "?" if trace is None else f"{trace.tb_frame.f_code.co_filename}:{trace.tb_lineno}"
+    said = " ".join(f"mockdify failed: {type(error).__name__}: {error} ({where})".split())
+    log.error("%s %r: %s", exchange.method, exchange.path, said)
+    exchange.warnings.append(said)
 
 
 def _sent(reply: Reply, exchange: Exchange, workspace: Workspace) -> Reply:
@@ -437,8 +496,15 @@ def _sent(reply: Reply, exchange: Exchange, workspace: Workspace) -> Reply:
                 exchange.status, exchange.headers = step.status, step.headers
             elif isinstance(step, Abort):
                 exchange.close("aborted")
+            elif isinstance(step, Raw):
+                note(step.data, now())
             yield step
         exchange.close("complete")
+    except TypeError as error:  # orjson's way to say that an event cannot be encoded: nested too deeply for it, mostly
+        if "ecursion" not in str(error):
+            _confess(exchange, error)
+        exchange.close("aborted")
+        yield Abort("close")
     finally:
         exchange.close("reset" if workspace.open_replies.is_set else "client gone")
         end = getattr(reply, "close", None)
@@ -458,6 +524,18 @@ def _options(profile: Any, match: Match, request: Request) -> Reply:
             headers.append(("Access-Control-Allow-Headers", allowed))
         headers.append(("Access-Control-Allow-Methods", "DELETE, GET, OPTIONS, PATCH, POST, PUT"))
     yield Head(200, tuple(headers), 0)
+
+
+def _redirect(profile: Profile, request: Request, path: str) -> Reply:
+    """308 to the path that was meant. What the client said stands quoted in it, so that it can name no other place."""
+    query = request.target.partition("?")[2]
+    location = f"{request.scheme}://{request.host}{quote(path, safe=_IN_PATH)}"
+    if query:
+        location += f"?{quote(query, safe=_IN_PATH + '%?')}"
+    page = wire.html_redirect(escape(location))
+    headers = service_headers(profile, wire.HTML, None, cors=False)
+    yield Head(308, (*headers, ("Location", location)), len(page))
+    yield Body(page)
 
 
 _PREFLIGHT = {"authorization", "content-type", "x-app-code", "x-app-passport"}

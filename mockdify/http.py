@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import BinaryIO
 from urllib.parse import parse_qsl, unquote
 
 from mockdify.steps import Headers
 
-__all__ = ["Request"]
+__all__ = ["Part", "Request"]
+
+_HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,7 +23,10 @@ class Request:
     target: str
     headers: Headers = ()
     body: bytes = b""
+    """The whole body, unless there is a `file`: then its beginning."""
     scheme: str = "http"
+    file: BinaryIO | None = field(default=None, repr=False)
+    """The whole body where it is too large to be held in memory; closed by `settle`."""
 
     @cached_property
     def path(self) -> str:
@@ -49,15 +56,32 @@ class Request:
 
     @property
     def host(self) -> str:
-        """The address the client used, for links in answers."""
-        return self.header("host") or "localhost"
+        """The address the client used, for links in answers; what could not be an address is not repeated."""
+        said = self.header("host") or ""
+        return said if _HOST.fullmatch(said) else "localhost"
+
+    def settle(self) -> None:
+        """The request is answered: let go of what is large. What the journal shows of it stays."""
+        self.__dict__.pop("parts", None)
+        if self.file is not None:
+            self.file.close()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Part:
-    """One part of a multipart body."""
+    """One part of a multipart body: a stretch of it, read when it is asked for."""
 
     name: str
     filename: str | None
     content_type: str | None
-    data: bytes = field(repr=False)
+    source: bytes | BinaryIO = field(repr=False)
+    start: int = 0
+    size: int = 0
+
+    @cached_property
+    def data(self) -> bytes:
+        """The part's content."""
+        if isinstance(self.source, bytes):
+            return self.source[self.start : self.start + self.size]
+        self.source.seek(self.start)
+        return self.source.read(self.size)

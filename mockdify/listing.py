@@ -14,26 +14,23 @@ if TYPE_CHECKING:
 __all__ = ["differing_rows", "fault_rows", "profile_rows", "show"]
 
 Row = dict[str, Any]
-_JSON_TYPES = {int: "integer", float: "number", str: "string", bool: "boolean"}
 
 
-def fault_rows() -> list[Row]:
-    """Every fault of the catalogue: name, when it strikes, what the client sees, its own options with their types."""
-    from mockdify.faults import CATALOGUE  # noqa: PLC0415 - not for the other lists
+def fault_rows(*, whole: bool = True) -> list[Row]:
+    """Every fault and preset of the catalogue; not *whole*: only what a table for people has room for."""
+    from mockdify.faults import listing  # noqa: PLC0415 - not for the other lists
 
+    if whole:
+        return listing()
     return [
         {
-            "name": kind.name,
-            "when": kind.when,
-            "words": kind.words,
-            "options": {name: _types(wanted) for name, wanted in kind.options.items()},
+            "name": row["name"],
+            "kind": row["kind"],
+            "what the client sees": row["words"],
+            "options": tuple(row.get("options", ())) or None,
         }
-        for kind in CATALOGUE.values()
+        for row in listing()
     ]
-
-
-def _types(wanted: type | tuple[type, ...]) -> str:
-    return " or ".join(_JSON_TYPES[one] for one in (wanted if isinstance(wanted, tuple) else (wanted,)))
 
 
 def profile_rows() -> list[Row]:

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from mockdify import wire
+from mockdify.errors import NO_PATH
 from mockdify.masking import mask_text
 
 if TYPE_CHECKING:
@@ -91,8 +92,8 @@ def counted(lines: Iterable[str]) -> list[str]:
 
 
 def _is_unknown(exchange: Exchange) -> bool:
-    # Dify's own page for a path it does not have; a conversation that is not found is JSON.
-    return exchange.status == 404 and not exchange.fault and exchange.body == wire.HTML_404
+    # Dify's own page for a path it does not have (JSON in the guide's profile); a conversation that is not found differs.
+    return exchange.status == 404 and not exchange.fault and exchange.body in (wire.HTML_404, wire.as_ujson(NO_PATH.payload()))
 
 
 def _nearest(path: str) -> str:

@@ -4,25 +4,27 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import heapq
 import logging
+import re
 import socket
 import struct
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
+from itertools import chain
+from typing import Any
 
 from aiohttp import web
-from aiohttp.http_writer import HttpVersion11
+from aiohttp.http_writer import HttpVersion10, HttpVersion11
+from multidict import CIMultiDict
 
-from mockdify.clock import Clock
 from mockdify.engine import BODY_LIMIT, Engine, Handling
 from mockdify.errors import MockdifyError
 from mockdify.http import Request
-from mockdify.steps import Abort, Body, Head, Reply, Signal, Wait
+from mockdify.intake import LONGEST_LINE, BrokenError, Intake, Listener, StalledError, refuse, turned_away
+from mockdify.steps import Abort, Body, Head, Headers, Leaving, OnWire, Raw, Reply, Signal, Step, Wait
+from mockdify.waits import FOREVER, Waiter, Wheel
 from mockdify.wire import REASONS
-
-if TYPE_CHECKING:
-    from mockdify.workspace import Workspace
+from mockdify.workspace import Workspace
 
 __all__ = ["Edge"]
 
@@ -32,105 +34,20 @@ _YIELD_EVERY = 32
 """Events between two turns of the loop: an unpaced stream must not hold it."""
 _FIRST_GAP = 0.001
 """Seconds between the first event and the rest of an unpaced stream: a client that reads as it should sees pieces."""
-_COALESCE_LIMIT = 64 * 1024
-_WAKES_PER_TURN = 64
-_SLACK = 0.0005
+_PRESSURE = 64 * 1024
+"""Unsent bytes above which the reply waits for its client."""
+_ASK_ABOVE = 64 * 1024
+"""The size of a body from which on the engine is asked whether it is wanted at all."""
+_LINGER = 5.0
+"""Seconds for what a refused client still sends: closed at once, it might never see the answer."""
+_BACKLOG = 1024
+_SETTLE = 0.02
+"""Seconds between the last byte and a broken connection, so that a client has read what was sent before it breaks."""
+_USUAL = OnWire()
 _TURNS_TO_LEAVE = 8
 """Turns of the loop from a client's FIN to the end of its exchange: read, close, connection lost, cancel, and some."""
-
-
-class Wheel:
-    """One timer for all waits: a heap of deadlines on the loop's clock, at most 64 woken per turn of the loop."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
-        self._loop = loop
-        self._heap: list[tuple[float, int, asyncio.Future[None]]] = []
-        self._made = 0
-        self._handle: asyncio.Handle | None = None
-
-    def at(self, due: float) -> asyncio.Future[None]:
-        """A future that is done when the loop's clock shows *due*."""
-        future = self._loop.create_future()
-        self._made += 1
-        entry = (due, self._made, future)
-        heapq.heappush(self._heap, entry)
-        if self._heap[0] is entry:
-            if self._handle is not None:
-                self._handle.cancel()
-            self._handle = self._loop.call_at(due, self._tick)
-        return future
-
-    def _tick(self) -> None:
-        heap, left = self._heap, _WAKES_PER_TURN
-        now = self._loop.time() + _SLACK
-        while heap and heap[0][0] <= now:
-            if not left:
-                self._handle = self._loop.call_soon(self._tick)
-                return
-            future = heapq.heappop(heap)[2]
-            if not future.done():
-                left -= 1
-                future.set_result(None)
-        while heap and heap[0][2].done():  # woken otherwise or given up
-            heapq.heappop(heap)
-        self._handle = self._loop.call_at(heap[0][0], self._tick) if heap else None
-
-    def close(self) -> None:
-        """Let go of the timer."""
-        if self._handle is not None:
-            self._handle.cancel()
-
-
-class Waiter:
-    """The waits of one reply: until a moment of the workspace's clock, a signal, or the end of the workspace."""
-
-    __slots__ = ("_clock", "_future", "_signals", "_wheel", "closed")
-
-    def __init__(self, wheel: Wheel, clock: Clock, closed: Signal) -> None:
-        self._wheel, self._clock, self.closed = wheel, clock, closed
-        self._future: asyncio.Future[None] | None = None
-        self._signals: list[Signal] = []
-        self._listen(clock.moved)
-        self._listen(closed)
-
-    def _listen(self, signal: Signal) -> None:
-        if signal not in self._signals:
-            self._signals.append(signal)
-            signal.subscribe(self._wake)
-
-    def _wake(self) -> None:
-        if self._future is not None and not self._future.done():
-            self._future.set_result(None)
-
-    async def wait(self, step: Wait) -> None:
-        """Let the wait pass. It also ends when its own signal or the workspace's end comes."""
-        wake, clock = step.wake, self._clock
-        if wake is not None:
-            self._listen(wake)
-        loop = asyncio.get_running_loop()
-        while not self.closed.is_set and not (wake is not None and wake.is_set):
-            if clock.frozen and step.until != float("inf"):
-                clock.reach(step.until)
-                await asyncio.sleep(0)
-                return
-            left = clock.real_seconds_until(step.until)
-            if left <= 0:
-                return
-            if left == float("inf"):
-                self._future = loop.create_future()
-            else:
-                self._future = self._wheel.at(loop.time() + left)
-            await self._future
-
-    @property
-    def is_waiting(self) -> bool:
-        """Whether the reply waits for its time, rather than being on its way out."""
-        return self._future is not None and not self._future.done()
-
-    def close(self) -> None:
-        """Stop listening."""
-        for signal in self._signals:
-            signal.unsubscribe(self._wake)
+_NOT_IN_HEADERS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
+_SERVER = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 
 class Edge:
@@ -140,6 +57,7 @@ class Edge:
         coalesce: write unpaced streams in few large pieces instead of one write per event.
         keepalive: seconds until an idle connection is closed.
         connections: how many requests are served at once; 0 is no limit.
+        patience: seconds of silence in the middle of a request's body until the connection is closed.
         on_exchange: called with each finished `Handling` (the request log).
     """
 
@@ -150,50 +68,62 @@ class Edge:
         coalesce: bool = False,
         keepalive: float = 75.0,
         connections: int = 0,
+        patience: float = 60.0,
         on_exchange: Callable[[Handling], None] | None = None,
     ) -> None:
         self.engine = engine
         self._coalesce = coalesce
         self._keepalive = keepalive
         self._connections = connections
+        self._patience = patience
         self._slots: asyncio.Semaphore | None = None
         self._on_exchange = on_exchange
+        self._level = logging.INFO if on_exchange is None else logging.WARNING
+        self._listener: Listener | None = None
         self._runner: web.ServerRunner | None = None
         self._wheel: Wheel | None = None
-        self._background: set[asyncio.Task[None]] = set()
         self._open: dict[Waiter, Workspace] = {}
-        self._stopping = Signal()
+        self._background: set[asyncio.Task[None]] = set()
+        self._handles_trouble = False
         self.host = ""
         self.port = 0
 
     # ------------------------------------------------------------------ life
     async def start(self, host: str, port: int) -> None:
         """Accept connections. Port 0 picks a free one; the real one is `self.port`."""
-        self._wheel = Wheel(asyncio.get_running_loop())
+        loop = asyncio.get_running_loop()
+        self._wheel = Wheel(loop)
         self._slots = asyncio.Semaphore(self._connections) if self._connections else None
-        server = web.Server(
+        self._listener = Listener(
             self._serve,
+            self._other_method,
+            level=self._level,
             handler_cancellation=True,
-            access_log=None,
             keepalive_timeout=self._keepalive,
-            lingering_time=0.2,
+            lingering_time=_LINGER,
         )
-        self._runner = web.ServerRunner(server, shutdown_timeout=0.1)
+        self._runner = web.ServerRunner(self._listener, shutdown_timeout=0.1)
         await self._runner.setup()
         try:
-            await web.TCPSite(self._runner, host, port).start()
+            await web.TCPSite(self._runner, host, port, backlog=_BACKLOG).start()
         except (OSError, OverflowError) as error:
             await self._runner.cleanup()
             why = getattr(error, "strerror", None) or error
             msg = f"cannot listen on {host}:{port}: {why}; choose another port, or 0 for a free one"
             raise MockdifyError(msg) from None
         self.host, self.port = self._runner.addresses[0][:2]
+        if loop.get_exception_handler() is None:
+            loop.set_exception_handler(_trouble)
+            self._handles_trouble = True
 
     async def stop(self) -> None:
         """Close all connections, open streams too, and leave no task behind."""
-        self._stopping.set()
         for workspace in list(self.engine.workspaces.values()):
             workspace.open_replies.set()
+        for connection in self._listener.connections if self._listener is not None else ():
+            transport = connection.transport
+            if transport is not None and transport.get_write_buffer_size():
+                transport.abort()  # closed in good order it would first wait for its client to read
         if self._runner is not None:
             await self._runner.cleanup()
         for task in list(self._background):
@@ -201,6 +131,8 @@ class Edge:
         await asyncio.gather(*self._background, return_exceptions=True)
         if self._wheel is not None:
             self._wheel.close()
+        if self._handles_trouble:
+            asyncio.get_running_loop().set_exception_handler(None)
 
     @property
     def url(self) -> str:
@@ -219,11 +151,16 @@ class Edge:
                 return
             await asyncio.sleep(0)
         give_up = asyncio.get_running_loop().time() + limit
-        while self._is_sending(workspace) and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110 - rare, short
+        while (self._is_sending(workspace) or self._is_left()) and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110 - many may end it
             await asyncio.sleep(0.001)
 
     def _is_sending(self, workspace: Workspace) -> bool:
         return any(one is workspace and not waiter.is_waiting for waiter, one in self._open.items())
+
+    def _is_left(self) -> bool:
+        """Whether a client is on its way out."""
+        connections = self._listener.connections if self._listener is not None else ()
+        return any(getattr(one, "is_leaving", False) for one in connections)
 
     # ------------------------------------------------------------------ one request
     async def _serve(self, incoming: web.BaseRequest) -> web.StreamResponse:
@@ -233,158 +170,163 @@ class Edge:
             return await self._answer(incoming)
 
     async def _answer(self, incoming: web.BaseRequest) -> web.StreamResponse:
-        body = b""
-        if incoming.body_exists:
-            taken = await _read(incoming)
-            if taken is None:
-                return _too_large()
-            body = taken
+        content, raw = incoming.content, incoming.raw_path
+        length = len(raw) + len(incoming.method) + len("  HTTP/1.1")
+        if length > LONGEST_LINE:
+            return self._refuse(incoming, f"Request Line is too large ({length} > {LONGEST_LINE})")
+        if incoming.version < HttpVersion10:
+            line = f"{incoming.method} {raw}"
+            return self._refuse(incoming, f"Invalid Request Line 'Invalid HTTP request line: {line!r}'")
         request = Request(
             method=incoming.method,
-            target=incoming.raw_path,
-            headers=tuple(incoming.headers.items()),
-            body=body,
+            target=raw if raw[:1] == "/" and raw.isascii() and "#" not in raw else _target(raw),
+            headers=_said(incoming.headers),
+            body=content.read_nowait() if content.is_eof() else b"",
             scheme=incoming.scheme,
         )
-        handling = self.engine.open(request)
+        instead: Reply | None = None
+        if not content.at_eof():
+            try:
+                request, instead = await self._with_body(request, incoming)
+            except BrokenError as error:
+                return self._refuse(incoming, str(error))
+            except StalledError:
+                return _abort(incoming, Abort("close"))
+        handling = self.engine.open(request, instead=instead)
         try:
             return await self._perform(handling, incoming)
         finally:
+            request.settle()
             if self._on_exchange is not None:
                 self._on_exchange(handling)
 
-    async def _perform(self, handling: Handling, incoming: web.BaseRequest) -> web.StreamResponse:
-        steps = handling.steps
-        assert self._wheel is not None
-        waiter = Waiter(self._wheel, handling.workspace.clock, handling.workspace.open_replies)
-        self._open[waiter] = handling.workspace
-        head: Head | None = None
-        try:
-            for step in steps:
-                if isinstance(step, Head):
-                    head = step
-                    if step.length is None:
-                        return await self._stream(step, steps, waiter, handling, incoming)
-                    return self._whole(step, steps)
-                if isinstance(step, Wait):
-                    await waiter.wait(step)
-                    if waiter.closed.is_set:
-                        break
-                elif isinstance(step, Abort):
-                    return _abort(incoming, step)
-            return _abort(incoming, Abort("close"))
-        except asyncio.CancelledError:
-            if head is None and not waiter.closed.is_set:
-                # The client left before the answer: Dify finishes what it began all the same.
-                self._finish(steps, handling)
-                steps = iter(())
-            raise
-        finally:
-            del self._open[waiter]
-            waiter.close()
-            _close(steps)
+    def _refuse(self, incoming: web.BaseRequest, said: str) -> web.StreamResponse:
+        return refuse(incoming.transport, 400, said, level=self._level)
 
-    def _whole(self, head: Head, steps: Reply) -> web.StreamResponse:
-        """An answer of known length, in one piece."""
-        data = [step.data for step in steps if isinstance(step, Body)]
+    def _other_method(self, method: str, target: str) -> web.StreamResponse:
+        """A method that HTTP does not know and Dify does not serve: its 404 or 405, for which no key is needed."""
+        head, data = Head(405), b""
+        for step in self.engine.handle(Request(method=method, target=_target(target))):
+            if isinstance(step, Head):
+                head = step
+            elif isinstance(step, Body):
+                data += step.data
         response = web.Response(
-            status=head.status, reason=REASONS.get(head.status), body=data[0] if len(data) == 1 else b"".join(data)
+            status=head.status, reason=REASONS.get(head.status), body=data, headers=CIMultiDict(head.headers)
         )
-        headers = response.headers
-        for name, value in head.headers:
-            headers[name] = value
-        if head.status == 204:
-            response.body = None
+        response.force_close()
         return response
 
-    async def _stream(
-        self, head: Head, steps: Reply, waiter: Waiter, handling: Handling, incoming: web.BaseRequest
-    ) -> web.StreamResponse:
-        """An answer in chunks, as its steps come."""
-        response = web.StreamResponse(status=head.status, reason=REASONS.get(head.status))
-        for name, value in head.headers:
-            response.headers[name] = value
-        if incoming.version >= HttpVersion11:
-            response.enable_chunked_encoding()
+    async def _with_body(self, head: Request, incoming: web.BaseRequest) -> tuple[Request, Reply | None]:
+        """The request with the body that is still to come, or with what it gets instead of being heard.
+
+        A request that will be refused whatever its body says is answered without it.
+        """
+        limit = BODY_LIMIT
+        said, asked = incoming.content_length or 0, False
+
+        def allow(size: int) -> bool:
+            nonlocal limit, asked
+            if not asked and size > _ASK_ABOVE:
+                limit, asked = self.engine.admit(head), True
+            return size <= limit
+
+        expects = (head.header("expect") or "").lower() == "100-continue"
+        taken = allow(max(said, _ASK_ABOVE + 1)) if expects else allow(said)
+        with contextlib.closing(Intake()) as intake:
+            if taken:
+                if expects and incoming.transport is not None:
+                    incoming.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+                if getattr(incoming.protocol, "is_broken", False):
+                    raise BrokenError
+                taken = await intake.read(incoming.content, patience=self._patience, allow=allow)
+            if not taken:
+                return head, None if limit == 0 else iter(turned_away())
+            kind = (head.header("content-type") or "").lower()
+            body, file = intake.take(whole=not kind.startswith("multipart/"))
+        return replace(head, body=body, file=file), None
+
+    async def _perform(self, handling: Handling, incoming: web.BaseRequest) -> web.StreamResponse:
+        """Do what the steps say, in their order. A client that leaves cancels this task."""
+        assert self._wheel is not None
+        steps, workspace = handling.steps, handling.workspace
+        waiter = Waiter(self._wheel, workspace.clock, workspace.open_replies)
+        self._open[waiter] = workspace
+        leaving: Leaving = "finish"  # before the status line Dify does not see that its client has left
         try:
-            await response.prepare(incoming)
-            if incoming.method == "HEAD":
-                return response
-            ended = await (self._pieces if self._coalesce else self._events)(steps, waiter, response)
-            if waiter.closed.is_set:
-                ended = Abort("close")
-            if ended is not None:
-                return _abort(incoming, ended, response)
-            await response.write_eof()
+            first = await _silence(steps, waiter, incoming)
+            if isinstance(first, Abort):
+                return _abort(incoming, first)
+            leaving = first.leaving
+            return await self._reply(first, steps, waiter, handling, incoming)
         except (asyncio.CancelledError, ConnectionError) as gone:
-            if head.leaving == "finish" and not waiter.closed.is_set:
-                self._finish(steps, handling)
-            else:
-                _close(steps)
+            if leaving == "finish" and not waiter.closed.is_set:
+                self._finish(handling)
             if isinstance(gone, asyncio.CancelledError):
                 raise
+            return _abort(incoming, Abort("close"))
+        finally:
+            if waiter.closed.is_set:
+                handling.exchange.close("reset")
+            del self._open[waiter]
+            waiter.close()
+            _close(handling.steps)
+
+    async def _reply(
+        self, head: Head, steps: Reply, waiter: Waiter, handling: Handling, incoming: web.BaseRequest
+    ) -> web.StreamResponse:
+        """The answer from its head on: in one piece where its length is known and nothing comes between."""
+        wire = head.wire or _USUAL
+        if head.length is not None and not wire.until_close:
+            data: list[bytes] = []
+            for step in steps:
+                if not isinstance(step, Body):
+                    steps = chain([Body(piece) for piece in data], [step], steps)
+                    break
+                data.append(step.data)
+            else:
+                return await _whole(head, data[0] if len(data) == 1 else b"".join(data), waiter.closed, incoming)
+        response = _response_for(head, incoming)
+        with _cut_off(incoming, waiter.closed):
+            await response.prepare(incoming)
+            if incoming.method == "HEAD":
+                handling.exchange.close("complete")
+                return response
+            if self._coalesce and not wire.exact:
+                ended = await _in_pieces(steps, waiter, response, incoming)
+            else:
+                ended = await _one_by_one(steps, waiter, response, incoming)
+            if waiter.closed.is_set:
+                return _abort(incoming, Abort("close"))
+            if ended is not None and ended.how != "end":
+                await asyncio.sleep(_SETTLE)
+                _abort(incoming, ended)
+            else:
+                await response.write_eof()
+            if ended is not None and head.leaving == "finish":
+                self._finish(handling)
         return response
 
-    async def _events(self, steps: Reply, waiter: Waiter, response: web.StreamResponse) -> Abort | None:
-        """One write per step; the abort that ends the reply, if one does."""
-        write, count = response.write, 0
-        for step in steps:
-            if isinstance(step, Body):
-                await write(step.data)
-                count += 1
-                if count == 1:
-                    await asyncio.sleep(_FIRST_GAP)
-                elif count % _YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
-            elif isinstance(step, Wait):
-                await waiter.wait(step)
-            elif isinstance(step, Abort):
-                return step
-            if waiter.closed.is_set:
-                break
-        return None
-
-    async def _pieces(self, steps: Reply, waiter: Waiter, response: web.StreamResponse) -> Abort | None:
-        """What comes without a wait between goes out in one write."""
-        held: list[bytes] = []
-        size = 0
-        ended: Abort | None = None
-        for step in steps:
-            if isinstance(step, Body):
-                held.append(step.data)
-                size += len(step.data)
-                if size < _COALESCE_LIMIT:
-                    continue
-            if held:
-                await response.write(b"".join(held))
-                held.clear()
-                size = 0
-            if isinstance(step, Wait):
-                await waiter.wait(step)
-            elif isinstance(step, Abort):
-                ended = step
-                break
-            if waiter.closed.is_set:
-                break
-        if held:
-            await response.write(b"".join(held))
-        return ended
-
     # ------------------------------------------------------------------ after the client has left
-    def _finish(self, steps: Reply, handling: Handling) -> None:
-        """Run the rest of a reply unheard: a graph's run goes on without its client."""
+    def _finish(self, handling: Handling) -> None:
+        """Run the rest of a reply unheard: what Dify has begun goes on without its client."""
         handling.exchange.close("client gone")
-        task = asyncio.create_task(self._unheard(steps, handling))
+        steps, handling.steps = handling.steps, iter(())
+        task = asyncio.create_task(self._unheard(steps, handling.workspace))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _unheard(self, steps: Reply, handling: Handling) -> None:
+    async def _unheard(self, steps: Reply, workspace: Workspace) -> None:
         assert self._wheel is not None
-        waiter = Waiter(self._wheel, handling.workspace.clock, handling.workspace.open_replies)
+        waiter = Waiter(self._wheel, workspace.clock, workspace.open_replies)
         try:
-            for step in steps:
+            for count, step in enumerate(steps):
                 if isinstance(step, Wait):
+                    if step.until == FOREVER and step.wake is None:
+                        return  # until the client leaves: it has
                     await waiter.wait(step)
+                elif count % _YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
                 if waiter.closed.is_set:
                     return
         finally:
@@ -392,28 +334,150 @@ class Edge:
             _close(steps)
 
 
-async def _read(incoming: web.BaseRequest) -> bytes | None:
-    """The body, or None when it is larger than anything that is taken."""
-    if (incoming.content_length or 0) > BODY_LIMIT:
-        return None
-    pieces, size = [], 0
-    async for piece in incoming.content.iter_any():
-        pieces.append(piece)
-        size += len(piece)
-        if size > BODY_LIMIT:
-            return None
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
+# ---------------------------------------------------------------------- writing
+class UntilClose(web.StreamResponse):
+    """A response whose body ends with the connection, whatever its headers promise."""
+
+    _length_check = False  # aiohttp's own switch for bodies that it must neither chunk nor cut
 
 
-def _too_large() -> web.Response:
-    """What the proxy in front of Dify says to a body beyond its limit; the rest is not read."""
-    page = b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n</html>\r\n"
-    response = web.Response(status=413, body=page, content_type="text/html")
-    response.force_close()
+async def _silence(steps: Iterator[Step], waiter: Waiter, incoming: web.BaseRequest) -> Head | Abort:
+    """What comes before the head, and the head; or the end, where there is none."""
+    for step in steps:
+        if isinstance(step, (Head, Abort)):
+            return step
+        if isinstance(step, Wait):
+            await waiter.wait(step)
+            if waiter.closed.is_set:
+                break
+        elif isinstance(step, Raw):
+            _write_raw(incoming, step)
+    return Abort("close")
+
+
+def _response_for(head: Head, incoming: web.BaseRequest) -> web.StreamResponse:
+    """The response that *head* opens: in chunks where the client's HTTP has them, or up to the connection's end."""
+    wire = head.wire or _USUAL
+    made = UntilClose if wire.until_close else web.StreamResponse
+    response = made(status=head.status, reason=wire.reason or REASONS.get(head.status), headers=_lines(head, incoming))
+    if head.length is not None:
+        response.headers["Content-Length"] = str(head.length)
+    elif wire.until_close:
+        response.force_close()
+    elif incoming.version >= HttpVersion11:
+        response.enable_chunked_encoding()
     return response
 
 
-def _abort(incoming: web.BaseRequest, step: Abort, response: web.StreamResponse | None = None) -> web.StreamResponse:
+async def _whole(head: Head, data: bytes, closed: Signal, incoming: web.BaseRequest) -> web.StreamResponse:
+    """An answer of known length, in one write."""
+    response = web.Response(
+        status=head.status,
+        reason=REASONS.get(head.status) if head.wire is None else head.wire.reason,
+        body=None if head.status == 204 else data,
+        headers=_lines(head, incoming),
+    )
+    if head.status == 413 and not incoming.content.is_eof():
+        response.force_close()
+    if len(data) > _PRESSURE:  # its client may take its time: see to it here that a reset need not wait for that
+        with _cut_off(incoming, closed):
+            await response.prepare(incoming)
+            await response.write_eof()
+    return response
+
+
+async def _one_by_one(
+    steps: Iterator[Step], waiter: Waiter, response: web.StreamResponse, incoming: web.BaseRequest
+) -> Abort | None:
+    """One write per step; the abort that ends the reply, if one does."""
+    protocol, chunked, closed, count = incoming.protocol, response.chunked, waiter.closed, 0
+    for step in steps:
+        if isinstance(step, Body):
+            data = step.data
+            count += 1
+            if chunked and count > 1 and data:  # the head is out
+                if _write_chunk(protocol, data):
+                    await response.drain()
+            else:
+                await response.write(data)
+            if count == 1 or count % _YIELD_EVERY == 0:
+                await asyncio.sleep(_FIRST_GAP if count == 1 else 0)
+        elif isinstance(step, Wait):
+            await waiter.wait(step)
+        elif isinstance(step, Abort):
+            return step
+        elif isinstance(step, Raw):
+            _write_raw(incoming, step)
+        if closed.is_set:
+            break
+    return None
+
+
+def _write_chunk(protocol: web.RequestHandler, data: bytes) -> bool:
+    """Write one chunk, past aiohttp's own writer, which costs more than the write; True when its client is behind."""
+    transport = protocol.transport
+    if transport is None or transport.is_closing():
+        raise ConnectionResetError
+    transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+    return transport.get_write_buffer_size() > _PRESSURE
+
+
+async def _in_pieces(
+    steps: Iterator[Step], waiter: Waiter, response: web.StreamResponse, incoming: web.BaseRequest
+) -> Abort | None:
+    """What comes without a wait between goes out in one write; the abort that ends the reply, if one does."""
+    held: list[bytes] = []
+    size = 0
+    ended: Abort | None = None
+    for step in steps:
+        if isinstance(step, Body):
+            held.append(step.data)
+            size += len(step.data)
+            if size < _PRESSURE:
+                continue
+        if held:
+            await response.write(b"".join(held))
+            held.clear()
+            size = 0
+        if isinstance(step, Wait):
+            await waiter.wait(step)
+        elif isinstance(step, Abort):
+            ended = step
+            break
+        elif isinstance(step, Raw):
+            _write_raw(incoming, step)
+        else:
+            await asyncio.sleep(0)
+        if waiter.closed.is_set:
+            break
+    if held:
+        await response.write(b"".join(held))
+    return ended
+
+
+@contextlib.contextmanager
+def _cut_off(incoming: web.BaseRequest, closed: Signal) -> Iterator[None]:
+    """While it lasts, the end of the workspace also ends a write that waits for its client to read."""
+
+    def cut() -> None:
+        transport = incoming.transport
+        if transport is not None and transport.get_write_buffer_size():
+            transport.abort()
+
+    closed.subscribe(cut)
+    try:
+        yield
+    finally:
+        closed.unsubscribe(cut)
+
+
+def _write_raw(incoming: web.BaseRequest, step: Raw) -> None:
+    """Write past aiohttp, which would put a chunk around it."""
+    if incoming.transport is not None:
+        incoming.transport.write(step.data)
+
+
+def _abort(incoming: web.BaseRequest, step: Abort) -> web.StreamResponse:
     """Break the connection off: a TCP reset, or a close without a proper end."""
     transport = incoming.transport
     if transport is not None:
@@ -426,10 +490,46 @@ def _abort(incoming: web.BaseRequest, step: Abort, response: web.StreamResponse 
         else:
             transport.close()
     # The connection is closed first, or aiohttp would send this as a second answer on it.
-    return response if response is not None else web.Response()
+    return web.Response()
 
 
-def _close(steps: Reply) -> None:
+def _close(steps: Iterator[Step]) -> None:
     end = getattr(steps, "close", None)
     if end is not None:
         end()
+
+
+# ---------------------------------------------------------------------- heads
+def _lines(head: Head, incoming: web.BaseRequest) -> CIMultiDict[str]:
+    """The header lines of an answer. What came from a client, such as a file's type, cannot break out of its line."""
+    lines = CIMultiDict(head.headers)
+    if not all(map(str.isprintable, lines.values())):
+        lines = CIMultiDict((name, _NOT_IN_HEADERS.sub("", value)) for name, value in head.headers)
+    if "Server" not in lines:
+        lines["Server"] = "gunicorn"
+    if incoming.keep_alive and incoming.version >= HttpVersion11 and "Connection" not in lines:
+        lines["Connection"] = "keep-alive"
+    return lines
+
+
+def _said(headers: Mapping[str, str]) -> Headers:
+    """Header lines as they came; bytes that are no UTF-8 are replaced."""
+    lines = tuple(headers.items())
+    if all(value.isascii() for _, value in lines):
+        return lines
+    return tuple((name, _readable(value)) for name, value in lines)
+
+
+def _target(raw: str) -> str:
+    """Path and query of a request line, which may name the server as well."""
+    target = _readable(raw).partition("#")[0]
+    return _SERVER.sub("", target) or "/"
+
+
+def _readable(text: str) -> str:
+    return text.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+
+
+def _trouble(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:  # noqa: ARG001 - the loop's signature
+    """One line where the loop would log a traceback: no more sockets to accept with, say."""
+    log.error("%s: %s", context.get("message", "trouble"), context.get("exception", "no details"))

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import codecs
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from mockdify.events import PING, Envelope, Event
@@ -13,7 +12,6 @@ from mockdify.wire import as_event_json
 __all__ = ["PING_FRAME", "Decoder", "Frame", "decode", "encode"]
 
 PING_FRAME = b"event: ping\n\n"
-_LINE_END = re.compile("[\r\n]")
 
 
 def encode(event: Event, envelope: Envelope) -> bytes:
@@ -38,59 +36,59 @@ class Decoder:
     are skipped, and what is not closed by a blank line is not a frame (`rest` tells it).
     """
 
-    __slots__ = ("_data", "_event", "_line", "_skip_lf", "_text", "_virgin")
+    __slots__ = ("_after_cr", "_data", "_event", "_line", "_text", "_virgin")
 
     def __init__(self) -> None:
         self._text = codecs.getincrementaldecoder("utf-8")("replace")
-        self._line = ""
-        self._skip_lf = False
+        self._line: list[str] = []
+        self._after_cr = False
         self._virgin = True
         self._event = ""
         self._data: list[str] = []
 
-    def feed(self, chunk: bytes) -> Iterator[Frame]:
+    def feed(self, chunk: bytes) -> list[Frame]:
         """The frames that *chunk* completes."""
         text = self._text.decode(chunk)
-        if text and self._virgin:
+        if not text:
+            return []
+        if self._virgin:
             self._virgin = False
             text = text.removeprefix("\ufeff")
-        start = 0
-        for at, char in _line_ends(text):
-            if char == "\n" and self._skip_lf and at == start:
-                self._skip_lf = False
-                start = at + 1
-                continue
-            self._skip_lf = char == "\r"
-            frame = self._take(self._line + text[start:at])
-            self._line, start = "", at + 1
-            if frame is not None:
-                yield frame
-        if start < len(text):
-            self._skip_lf = False
-            self._line += text[start:]
+        if self._after_cr:
+            self._after_cr = False
+            text = text.removeprefix("\n")
+        if "\r" in text:
+            self._after_cr = text[-1] == "\r"
+            text = text.replace("\r\n", "\n").replace("\r", "\n")
+        first, *lines = text.split("\n")
+        self._line.append(first)
+        if not lines:  # pieces of a line are joined once, however many there are
+            return []
+        lines.insert(0, "".join(self._line))
+        self._line = [lines.pop()]
+        return self._take(lines)
 
     @property
     def rest(self) -> str:
         """What was received and is not a frame: an unfinished line or block."""
-        return "\n".join([*self._data, self._line]) if self._data or self._line else ""
+        line = "".join(self._line)
+        return "\n".join([*self._data, line]) if self._data or line else ""
 
-    def _take(self, line: str) -> Frame | None:
-        if not line:
-            frame = Frame(self._event or "message", "\n".join(self._data) if self._data else None)
-            empty = not self._event and not self._data
-            self._event, self._data = "", []
-            return None if empty else frame
-        name, _, value = line.partition(":")
-        value = value.removeprefix(" ")
-        if name == "data":
-            self._data.append(value)
-        elif name == "event":
-            self._event = value
-        return None
-
-
-def _line_ends(text: str) -> Iterator[tuple[int, str]]:
-    return ((found.start(), found.group()) for found in _LINE_END.finditer(text))
+    def _take(self, lines: list[str]) -> list[Frame]:
+        frames: list[Frame] = []
+        for line in lines:
+            if not line:
+                if self._data or self._event:
+                    data = "\n".join(self._data) if self._data else None
+                    frames.append(Frame(self._event or "message", data))
+                    self._event, self._data = "", []
+                continue
+            name, _, value = line.partition(":")
+            if name == "data":
+                self._data.append(value.removeprefix(" "))
+            elif name == "event":
+                self._event = value.removeprefix(" ")
+        return frames
 
 
 def decode(chunks: Iterable[bytes]) -> list[Frame]:

@@ -13,7 +13,20 @@ from typing import TYPE_CHECKING, Literal, TypeAlias
 if TYPE_CHECKING:
     from mockdify.events import Envelope, Event
 
-__all__ = ["Abort", "Body", "Emit", "Head", "Headers", "Leaving", "Reply", "Signal", "Step", "Wait"]
+__all__ = [
+    "Abort",
+    "Body",
+    "Emit",
+    "Head",
+    "Headers",
+    "Leaving",
+    "OnWire",
+    "Raw",
+    "Reply",
+    "Signal",
+    "Step",
+    "Wait",
+]
 
 Headers: TypeAlias = tuple[tuple[str, str], ...]
 
@@ -49,6 +62,18 @@ class Signal:
         self._waiters.pop(call, None)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnWire:
+    """What is unusual about the way a head and its body go out; damaged replies have one."""
+
+    reason: str | None = None
+    """The reason phrase; None: the usual one of the status."""
+    until_close: bool = False
+    """The body ends with the connection, whatever `length` promises: no chunks, no keep-alive."""
+    exact: bool = False
+    """Each `Body` is one HTTP chunk, also where unpaced streams go out in few pieces."""
+
+
 @dataclass(frozen=True, slots=True)
 class Head:
     """Status line and headers. Without `length` the body is streamed in chunks."""
@@ -57,6 +82,7 @@ class Head:
     headers: Headers = ()
     length: int | None = None
     leaving: Leaving = "close"
+    wire: OnWire | None = None
 
 
 @dataclass(slots=True)  # not frozen: one is made for each event, and freezing triples the cost
@@ -74,20 +100,34 @@ class Emit:
     envelope: Envelope
 
 
+@dataclass(slots=True)
+class Raw:
+    """Bytes past all HTTP framing, as they stand: no chunk around them, perhaps no head before them."""
+
+    data: bytes
+
+
 @dataclass(frozen=True, slots=True)
 class Wait:
-    """Nothing happens until the workspace's clock shows `until` (epoch seconds) or `wake` is signalled."""
+    """Nothing happens until the workspace's clock shows `until` (epoch seconds) or `wake` is signalled.
+
+    A frozen clock jumps to `until`, unless the wait is `real`: then real time passes and the clock stands still.
+    """
 
     until: float
     wake: Signal | None = None
+    real: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Abort:
-    """The connection ends here without a proper end: `reset` (RST) or `close` (FIN)."""
+    """The answer ends here, before its end: the connection by `reset` (RST) or `close` (FIN), or only the body (`end`).
 
-    how: Literal["reset", "close"] = "reset"
+    What comes after it is run unheard.
+    """
+
+    how: Literal["reset", "close", "end"] = "reset"
 
 
-Step: TypeAlias = Head | Body | Emit | Wait | Abort
+Step: TypeAlias = Head | Body | Emit | Raw | Wait | Abort
 Reply: TypeAlias = Iterator[Step]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from mockdify.graph import Graph
     from mockdify.http import Request
     from mockdify.journal import Exchange, Violations
+    from mockdify.limits import Limit, Limits
     from mockdify.profiles import Profile
     from mockdify.script import Script
     from mockdify.steps import Reply
@@ -121,6 +122,8 @@ class Template:
     apps: tuple[AppTemplate, ...]
     make_script: Callable[[], Script]
     faults: tuple[Any, ...] = ()
+    """What a fresh workspace begins with, as `[[faults]]` writes it."""
+    limits: tuple[Limit, ...] = ()
     seed: int = 0
     models: frozenset[str] | None = None
     remote_files: Remote = "accept"
@@ -165,6 +168,7 @@ class Workspace:
         self.faults: FaultPlan = None  # type: ignore[assignment]  # given by the engine, which knows faults
         self.fault_origins: dict[int, str] = {}
         """Who injected a fault rule, by the rule's id; whoever is not here did it in Python or in the configuration."""
+        self.limits: Limits | None = None  # as well
         self.playback = None if template.make_playback is None else template.make_playback()
         self.apps: dict[str, Installed] = {}
         self.dataset_keys = first_keys(self, DATASET, {"default": template.dataset_key + key_suffix})

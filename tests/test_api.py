@@ -445,7 +445,7 @@ def test_a_scripted_pace_holds_whatever_the_server_was_told():
         (lambda s: s.inject("cut", times=-1), "times: a whole number"),
         (lambda s: s.inject("cut", times="2"), "times: a whole number"),
         (lambda s: s.inject("cut", probability=2), "probability: a number from 0 to 1"),
-        (lambda s: s.inject("cut", when={"usr": "u"}), "no condition 'usr'"),
+        (lambda s: s.inject("cut", when={"usr": "u"}), "unknown key 'usr'"),
         (lambda s: s.clock.advance("soon"), "'soon' is not a duration"),
         (lambda s: s.clock.advance(-1), "not below zero"),
         (lambda s: setattr(s.clock, "speed", 0), "speed is a number above 0, got 0"),

@@ -19,7 +19,7 @@ import mockdify as package
 from mockdify import __version__
 from mockdify.cli import main
 from mockdify.config import STARTER, load
-from mockdify.faults import CATALOGUE
+from mockdify.faults import CATALOGUE, PRESETS
 from mockdify.profiles import PROFILES
 
 MOCKDIFY = [sys.executable, "-m", "mockdify"]
@@ -131,11 +131,10 @@ def test_init_writes_a_file_that_holds_and_never_a_second_one(tmp_path, monkeypa
 def test_faults_lists_the_catalogue():
     code, out, _ = told("faults")
     assert code == 0
-    assert [line.split("  ")[0] for line in out.splitlines()] == ["name", *CATALOGUE]
+    assert [line.split("  ")[0] for line in out.splitlines()] == ["name", *CATALOGUE, *PRESETS]
     rows = json.loads(told("faults", "--json")[1])
-    assert [row["name"] for row in rows] == list(CATALOGUE)
-    assert {tuple(row) for row in rows} == {("name", "when", "words", "options")}
-    assert next(row for row in rows if row["name"] == "cut")["options"] == {"after": "integer"}
+    assert [row["name"] for row in rows] == [*CATALOGUE, *PRESETS]
+    assert next(row for row in rows if row["name"] == "cut")["options"]["after"]["default"] == 0
 
 
 def test_profiles_lists_releases_and_compares_two():

@@ -499,7 +499,7 @@ def test_a_failure_shows_the_journal_and_the_seed(run):
     lines = [re.sub(r" [\d.]+ms", "", line) for line in shown.splitlines()]
     assert re.fullmatch(r"seed 42, profile 1.16, http://127.0.0.1:\d+/v1", lines[0])
     assert lines[1:] == [
-        "  1  POST /v1/chat-messages chat - 429 fault=rate-limit  " + TOO_MANY,
+        "  1  POST /v1/chat-messages chat u1 429 fault=rate-limit  " + TOO_MANY,
         "  2  POST /v1/chat-messages chat alice 200",
         "  3  POST /v1/chat-messages chat - 400  invalid_param: Arg user must be provided.",
         "  4  POST /v1/chat-messages - - 401  unauthorized: Access token is invalid",

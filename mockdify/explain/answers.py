@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from mockdify.errors import MockdifyError
 from mockdify.explain.case import Case, Finding
-from mockdify.faults import parse_spec
+from mockdify.faults import rule_of_text
 from mockdify.script import Ask
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def _injected(case: Case, spec: Any) -> tuple[str, str]:
 
 def _names(text: str, name: str) -> bool:
     try:
-        return parse_spec(text)[0].name == name
+        return bool(rule_of_text(text).spec.name == name)
     except MockdifyError:
         return False
 

@@ -1,166 +1,124 @@
-"""When a fault strikes: the rules of one workspace, in the order they were given, and how often each was met."""
+"""When a fault strikes: the rules of one workspace, in the order they were given, and how often each was met.
+
+The order: the request's own header, then its key's suffix, then the workspace's rules as they were given. Of the
+faults before the reply the first that strikes is the only one, and counts for no other rule. Otherwise every fault in
+the stream strikes, the first given nearest to the honest reply, and the faults of framing around them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import replace
+from hashlib import blake2b
 from typing import Any
 
-from mockdify.errors import MockdifyError
-from mockdify.faults import Spec, spec_of
+from mockdify.faults.base import Fault, Kind, Spec
+from mockdify.faults.rules import Asked, FaultRule, rule_of, rule_of_text
 
 __all__ = ["Asked", "FaultPlan", "FaultRule"]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """What rules look at."""
-
-    method: str
-    path: str
-    rule: str
-    app: str
-    user: str
-    query: str
-    key: str
-    headers: Mapping[str, str]
-    streamed: bool
-
-
-_CONDITIONS: Mapping[str, Callable[[Asked, Any], bool]] = {
-    "user": lambda asked, wanted: asked.user == wanted,
-    "query": lambda asked, wanted: asked.query == wanted,
-    "key": lambda asked, wanted: asked.key == wanted,
-    "app": lambda asked, wanted: asked.app == wanted,
-    "header": lambda asked, wanted: all(asked.headers.get(k.lower()) == v for k, v in wanted.items()),
-}
-
-
-@dataclass(slots=True, kw_only=True)
-class FaultRule:
-    """One injected fault: for which requests, how often, how often so far."""
-
-    id: int
-    spec: Spec
-    on: str | None = None
-    when: Mapping[str, Any] = field(default_factory=dict)
-    times: int | None = 1
-    """None: every time."""
-    after: int = 0
-    probability: float = 1.0
-    passed: int = 0
-    met: int = 0
-
-    def matches(self, asked: Asked) -> bool:
-        """Whether this rule is about the request at all."""
-        if self.spec.kind.when != "before" and not asked.streamed:
-            return False
-        if self.on is not None and not _on(self.on, asked):
-            return False
-        return all(_CONDITIONS[name](asked, wanted) for name, wanted in self.when.items() if name in _CONDITIONS)
-
-    @property
-    def spent(self) -> bool:
-        """Whether it struck as often as it should."""
-        return self.times is not None and self.met >= self.times
-
-    def as_dict(self) -> dict[str, Any]:
-        """The rule as JSON."""
-        return {
-            "id": self.id,
-            "fault": self.spec.name,
-            "on": self.on,
-            "when": dict(self.when),
-            "times": self.times or 0,
-            "after": self.after,
-            "probability": self.probability,
-            "options": dict(self.spec.options),
-            "met": self.met,
-        }
-
-
-def _on(on: str, asked: Asked) -> bool:
-    method, _, path = on.rpartition(" ")
-    return (not method or method.upper() == asked.method) and path in (asked.path, asked.rule, "*")
-
-
 class FaultPlan:
-    """The fault rules of one workspace. `pick` says which strike a request; the first given strikes first."""
+    """The fault rules of one workspace.
 
-    def __init__(self, chance: Callable[[], float]) -> None:
-        self._chance = chance
-        self.rules: list[FaultRule] = []
+    Args:
+        scope: what chance depends on, e.g. seed and workspace. A draw comes from the scope, the rule, the app, the
+            user and how often that user drew, so that the order of parallel users changes nothing.
+    """
+
+    def __init__(self, *scope: object) -> None:
+        self._scope = "\0".join(map(str, scope))
+        self._draws: dict[tuple[str, str, str], int] = {}
+        self._of_keys: dict[str, FaultRule] = {}
         self._made = 0
-        self._key_counts: dict[str, int] = {}
+        self.rules: list[FaultRule] = []
 
-    def inject(
-        self,
-        name: str,
-        *,
-        on: str | None = None,
-        when: Mapping[str, Any] | None = None,
-        times: int | None = 1,
-        after: int = 0,
-        probability: float = 1.0,
-        **options: Any,
-    ) -> FaultRule:
-        """Let *name* strike matching requests from now on.
+    # ------------------------------------------------------------------ rules
+    def inject(self, fault: str | Fault, **said: Any) -> FaultRule:
+        """Let *fault* strike matching requests from now on.
 
         Args:
-            times: how often; 0 or None means always.
-            after: for a fault in a stream, how many events pass first; for any other, how many matching requests.
+            fault: a name of the catalogue, a preset, or any object with `apply`.
+            said: `on`, `when`, `times` (0 or None is always, 1 the default), `after`, `probability` and the fault's own
+                options, as `[[faults]]` writes them.
         """
-        unknown = set(when or {}) - {*_CONDITIONS, "nth"}
-        if unknown:
-            msg = f"`when` has no condition {sorted(unknown)[0]!r}; there are: {', '.join([*_CONDITIONS, 'nth'])}"
-            raise MockdifyError(msg)
-        spec = spec_of(name, options)
-        if spec.kind.when == "stream":
-            spec = spec_of(name, {**options, "after": after})
-            after = 0
+        if isinstance(fault, str):
+            return self.add(rule_of({"fault": fault, **said}))
+        rule = rule_of({"fault": "reset", **said})
+        return self.add(replace(rule, spec=Spec(kind=_kind_of(fault))))
+
+    def add(self, rule: FaultRule) -> FaultRule:
+        """Let *rule* strike from now on, after those that are there."""
         self._made += 1
-        rule = FaultRule(
-            id=self._made,
-            spec=spec,
-            on=on,
-            when=dict(when or {}),
-            times=times or None,
-            after=after,
-            probability=probability,
-        )
+        rule.id = self._made
+        for part in rule.parts:
+            part.id = self._made
         self.rules.append(rule)
         return rule
 
+    def remove(self, number: int) -> bool:
+        """Forget the rule with this id; whether there was one."""
+        before = len(self.rules)
+        self.rules = [rule for rule in self.rules if rule.id != number]
+        return len(self.rules) < before
+
     def clear(self) -> None:
-        """Forget all rules."""
+        """Forget all rules, and what keys with faults in them have counted."""
         self.rules.clear()
-        self._key_counts.clear()
-
-    def pick(self, asked: Asked) -> list[Spec]:
-        """The faults that strike this request, pre-empting ones first; counts are taken."""
-        struck: list[Spec] = []
-        for rule in self.rules:
-            if rule.spent or not rule.matches(asked):
-                continue
-            rule.passed += 1
-            if rule.passed <= rule.after:
-                continue
-            if (nth := rule.when.get("nth")) is not None and rule.passed != nth:
-                continue
-            if rule.probability < 1 and self._chance() >= rule.probability:
-                continue
-            rule.met += 1
-            struck.append(rule.spec)
-            if rule.spec.kind.when == "before":
-                break
-        return sorted(struck, key=lambda spec: spec.kind.when != "before")
-
-    def from_key(self, token: str, spec: Spec, times: int | None) -> bool:
-        """Whether the fault written into *token* strikes this request of it; each key counts for itself."""
-        passes = 0 if spec.kind.when == "stream" else int(spec.options.get("after", 0))
-        count = self._key_counts[token] = self._key_counts.get(token, 0) + 1
-        return count > passes and (times is None or count <= passes + times)
+        self._of_keys.clear()
 
     def unmet(self) -> list[FaultRule]:
-        """Rules that never struck, or not as often as asked."""
-        return [rule for rule in self.rules if rule.met == 0 or (rule.times is not None and rule.met < rule.times)]
+        """Rules that did not strike as often as asked; those that leave it to chance are never missed."""
+        return [rule for rule in self.rules if rule.certain and not rule.is_met]
+
+    # ------------------------------------------------------------------ a request
+    def strike(self, asked: Asked, *, header: str | None = None, token: str = "", suffix: str = "") -> list[Spec]:
+        """The faults that strike this request, in the order they are applied; counts are taken.
+
+        Args:
+            asked: the request.
+            header: what `X-Mockdify-Fault` says.
+            token: the whole key, with its suffix: what the suffix counts by.
+            suffix: the fault written into the key.
+        """
+        given: list[tuple[str, FaultRule]] = []
+        if header is not None:
+            given.append((f"header {header}", rule_of_text(header)))
+        if suffix:
+            given.append((f"key {suffix}", self._of_key(token, suffix)))
+        given += [(str(rule.id), rule) for rule in self.rules]
+        rules = [(f"{name}.{at}", part) for name, rule in given for at, part in enumerate(rule.parts or (rule,))]
+        for name, rule in rules:
+            if rule.spec.kind.when == "before" and self._strikes(name, rule, asked):
+                return [rule.spec]
+        struck = [
+            rule.spec for name, rule in rules if rule.spec.kind.when != "before" and self._strikes(name, rule, asked)
+        ]
+        return sorted(struck, key=lambda spec: (spec.kind.when == "framing", spec.kind.stage))
+
+    def _strikes(self, name: str, rule: FaultRule, asked: Asked) -> bool:
+        return rule.strikes(asked, lambda: self._draw(name, asked))
+
+    def _draw(self, name: str, asked: Asked) -> float:
+        who = (name, asked.app, asked.user)
+        count = self._draws[who] = self._draws.get(who, 0) + 1
+        digest = blake2b("\0".join((self._scope, *who, str(count))).encode(), digest_size=8).digest()
+        return int.from_bytes(digest) / 2**64
+
+    def _of_key(self, token: str, suffix: str) -> FaultRule:
+        """The rule of a key with a fault in it; each such key counts for itself."""
+        rule = self._of_keys.get(token)
+        if rule is None:
+            rule = self._of_keys[token] = rule_of_text(suffix)
+        return rule
+
+
+def _kind_of(fault: Fault) -> Kind:
+    """The row of a fault that is not in the catalogue: its own `name` and `when` count, where it has them."""
+    return Kind(
+        name=getattr(fault, "name", type(fault).__name__),
+        when=getattr(fault, "when", "before"),
+        words=(type(fault).__doc__ or "a fault of your own").partition("\n")[0],
+        make=lambda _: fault,
+        real="no: a fault of your own",
+        advice="",
+    )

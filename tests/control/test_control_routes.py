@@ -304,7 +304,7 @@ def test_faults_are_listed_and_taken_back(server):
         ({"fault": "rate-limt"}, "there is no fault 'rate-limt'; did you mean 'rate-limit'"),
         ({}, "fault"),
         ({"fault": "rate-limit", "times": -1}, "times: a whole number, 0 or more, is needed"),
-        ({"fault": "rate-limit", "when": {"usr": 1}}, "`when` has no condition 'usr'"),
+        ({"fault": "rate-limit", "when": {"usr": 1}}, "unknown key 'usr'"),
         ({"fault": "rate-limit", "nonsense": 1}, "'nonsense'"),
     ],
 )

@@ -1,0 +1,273 @@
+"""What comes in over a socket: connections with the manners of Dify's front server, and bodies on their way in.
+
+Dify runs behind gunicorn, which answers what is not HTTP with a small page of its own, and that behind a proxy, which
+stops bodies that are too large. Nothing here ends in a traceback: neither on the wire nor in the log.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import html
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from tempfile import TemporaryFile
+from typing import Any, BinaryIO
+
+from aiohttp import web
+from aiohttp.http import RawRequestMessage
+from aiohttp.http_exceptions import BadHttpMethod, LineTooLong, TransferEncodingError
+from aiohttp.streams import StreamReader
+
+from mockdify.errors import UNHANDLED
+from mockdify.steps import Body, Head, Step
+from mockdify.wire import JSON, REASONS, as_ujson
+
+__all__ = ["LONGEST_LINE", "BrokenError", "Connection", "Intake", "Listener", "StalledError", "refuse", "turned_away"]
+
+log = logging.getLogger("mockdify")
+
+LONGEST_LINE = 4094
+"""gunicorn's limit for a request line, which Dify leaves as it is."""
+_MOST_HEADERS = 100
+"""gunicorn's."""
+_HALF_CLOSED = 0.05
+"""Seconds that a client which has closed its sending side still gets for the answer to what it sent.
+
+One that has vanished looks just the same, so a long stream to half a connection ends here.
+"""
+_FLUSH = 5.0
+"""Seconds for the last bytes to such a client."""
+_IN_MEMORY = 1024 * 1024
+"""How much of a body is kept in memory before it goes to a file."""
+
+
+class BrokenError(Exception):
+    """A body that is framed wrongly."""
+
+
+class StalledError(Exception):
+    """A body of which nothing more comes."""
+
+
+# ---------------------------------------------------------------------- bodies
+class Intake:
+    """One body on its way in: in memory up to 1 MiB, beyond that in a temporary file."""
+
+    def __init__(self) -> None:
+        self.size = 0
+        self._pieces: list[bytes] = []
+        self._file: BinaryIO | None = None
+
+    async def read(self, content: StreamReader, *, patience: float, allow: Callable[[int], bool]) -> bool:
+        """Take in all of *content*; False as soon as *allow* says so to the size met so far.
+
+        Raises:
+            BrokenError: the framing is wrong.
+            StalledError: nothing came for *patience* seconds.
+        """
+        try:
+            while True:
+                async with asyncio.timeout(patience):
+                    piece = await content.readany()
+                if not piece:
+                    return True
+                self._add(piece)
+                if not allow(self.size):
+                    return False
+        except TimeoutError:
+            raise StalledError from None
+        except (web.RequestPayloadError, TransferEncodingError) as error:
+            raise BrokenError(str(error)) from None
+
+    def _add(self, piece: bytes) -> None:
+        self.size += len(piece)
+        if self._file is None:
+            self._pieces.append(piece)
+            if self.size <= _IN_MEMORY:
+                return
+            # A hundred megabytes of a video have no business in memory twice.
+            self._file = TemporaryFile()  # noqa: SIM115 - the request closes it
+            self._file.writelines(self._pieces)
+        else:
+            self._file.write(piece)
+
+    def take(self, *, whole: bool) -> tuple[bytes, BinaryIO | None]:
+        """The body, or its beginning and the file that has it all, unless the *whole* is wanted in memory."""
+        beginning, file, self._file = b"".join(self._pieces), self._file, None
+        self._pieces.clear()
+        if file is None or not whole:
+            return beginning, file
+        with file:
+            file.seek(0)
+            return file.read(), None
+
+    def close(self) -> None:
+        """Give up the body."""
+        if self._file is not None:
+            self._file.close()
+
+
+# ---------------------------------------------------------------------- connections
+class Connection(web.RequestHandler):
+    """aiohttp's connection with other manners: gunicorn's page for what is not HTTP, one line in the log for it."""
+
+    __slots__ = ("is_broken", "is_leaving")
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self.is_broken = False
+        """Whether the last thing that came was not HTTP, so that nothing more is to come."""
+        self.is_leaving = False
+        """Whether the client has closed its side: it gets what is about to come, and is gone."""
+
+    def data_received(self, data: bytes) -> None:
+        """Take in bytes. When they spoil a body, who reads that body is told: aiohttp lets him wait for ever."""
+        super().data_received(data)
+        if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
+            self.is_broken = True
+            reading = self._current_request
+            if reading is not None and not reading.content.is_eof():
+                reading.content.set_exception(web.RequestPayloadError("Invalid chunk"))
+
+    def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio's protocols answer whether to stay open
+        """The client sends no more: an answer that is about to come still goes out."""
+        if self._waiter is not None and not self._waiter.done():
+            return None  # idle: close
+        self.is_leaving = True
+        self._loop.call_later(_HALF_CLOSED, self._leave)
+        return True
+
+    def _leave(self) -> None:
+        transport = self.transport
+        if transport is not None:
+            transport.close()
+            if transport.get_write_buffer_size():  # goes out first; to a client that does not read it never would
+                self._loop.call_later(_FLUSH, transport.abort)
+
+    def handle_error(
+        self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
+    ) -> web.StreamResponse:
+        """The answer to a request that is none, or that we failed on."""
+        if status != 400 or exc is None:
+            self.log_exception("mockdify failed on a request", exc_info=exc)
+            if request.writer.output_size > 0:
+                self.force_close()
+                raise ConnectionError(message)
+            failed = web.Response(status=500, reason=REASONS[500], body=as_ujson(UNHANDLED.payload()))
+            failed.headers["Content-Type"] = JSON
+            failed.force_close()
+            return failed
+        line = line_of(exc)
+        if isinstance(exc, BadHttpMethod) and isinstance(self._manager, Listener):
+            words = line.split(" ")
+            if len(words) == len(("FOO", "/", "HTTP/1.1")) and _METHOD.fullmatch(words[0]):
+                return self._manager.other_method(words[0], words[1])  # not HTTP for aiohttp, but for Dify's server
+        level = self._manager.level if isinstance(self._manager, Listener) else logging.INFO
+        return refuse(self.transport, *complaint(exc, line), level=level)
+
+    def log_exception(self, *args: Any, exc_info: BaseException | None = None, **_: Any) -> None:
+        """One line for what aiohttp would log with its traceback."""
+        said = " ".join(map(str, args))
+        log.error("%s: %s", said, " ".join(f"{type(exc_info).__name__}: {exc_info}".split()))
+
+
+class Listener(web.Server):
+    """aiohttp's server, making such connections.
+
+    Args:
+        handler: answers a request.
+        other_method: answers a request with a method that aiohttp does not know.
+        level: how important it is that something was no HTTP.
+        options: aiohttp's own.
+    """
+
+    def __init__(
+        self,
+        handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
+        other_method: Callable[[str, str], web.StreamResponse],
+        *,
+        level: int,
+        **options: Any,
+    ) -> None:
+        super().__init__(
+            handler,
+            max_line_size=LONGEST_LINE,
+            max_headers=_MOST_HEADERS,
+            auto_decompress=False,  # Dify does not unpack a compressed body either, and a bomb stays small
+            access_log=None,
+            **options,
+        )
+        self.other_method = other_method
+        self.level = level
+
+    def __call__(self) -> Connection:
+        """A protocol for one connection."""
+        return Connection(self, loop=self._loop, **self._kwargs)
+
+
+# ---------------------------------------------------------------------- refusals
+def refuse(transport: asyncio.Transport | None, status: int, said: str, *, level: int) -> web.Response:
+    """Answer as gunicorn does to what is not HTTP (`http.garbage_request`), and close the connection."""
+    log.log(level, "%d: what came was not HTTP: %s", status, said)
+    phrase = "Bad Request" if status == 400 else "Request Header Fields Too Large"
+    page = (
+        f"<html>\n  <head>\n    <title>{phrase}</title>\n  </head>\n  <body>\n    <h1><p>{phrase}</p></h1>\n"
+        f"    {html.escape(said)}\n  </body>\n</html>\n"
+    ).encode()
+    if transport is not None and not transport.is_closing():
+        head = f"HTTP/1.1 {status} {phrase}\r\nConnection: close\r\nContent-Type: text/html\r\n"
+        transport.write(head.encode() + b"Content-Length: %d\r\n\r\n%b" % (len(page), page))
+        transport.close()
+    return web.Response()  # nobody gets it: the connection is closed
+
+
+def turned_away() -> tuple[Step, ...]:
+    """What the proxy in front of Dify says to a body beyond its limit; the rest of it is not taken."""
+    page = b"<html>\r\n<head><title>413 Request Entity Too Large</title></head>\r\n<body></body>\r\n</html>\r\n"
+    headers = (("Server", "nginx"), ("Content-Type", "text/html"), ("Connection", "close"))
+    return (Head(413, headers, len(page)), Body(page))
+
+
+_QUOTED = re.compile(r"^  (b(['\"]).*\2)$", re.MULTILINE)
+_VERSION = re.compile(r"HTTP/1\.[0-9]")
+_METHOD = re.compile(r"[A-Z0-9!$%&'*+.^_`|~-]{3,20}")
+
+
+def complaint(error: BaseException, line: str) -> tuple[int, str]:
+    """Status and words of gunicorn for what aiohttp could not read.
+
+    # unverified: all texts but the one about the version, which is recorded
+    """
+    said = str(getattr(error, "message", "") or error)
+    if isinstance(error, LineTooLong):
+        if f"than {LONGEST_LINE} " in said:
+            return 400, f"Request Line is too large (over {LONGEST_LINE})"
+        return 431, "Error parsing headers: 'limit request headers fields size'"
+    if "Too many headers" in said:
+        return 431, "Error parsing headers: 'limit request headers fields'"
+    if not line:
+        return 400, f"Invalid HTTP Header: {said!r}"
+    return 400, _about_line(line, is_first=isinstance(error, BadHttpMethod))
+
+
+def _about_line(line: str, *, is_first: bool) -> str:
+    words = line.split(" ", 2)
+    if not is_first and "HTTP/" not in line:
+        return f"Invalid HTTP Header: {line!r}"
+    if len(words) == len(("GET", "/", "HTTP/1.1")):
+        if not _METHOD.fullmatch(words[0]):
+            return f"Invalid Method 'Invalid HTTP method: {words[0]!r}'"
+        if not _VERSION.fullmatch(words[2]):
+            return f"Invalid HTTP Version 'Invalid HTTP Version: {words[2]!r}'"
+    return f"Invalid Request Line 'Invalid HTTP request line: {line!r}'"
+
+
+def line_of(error: BaseException) -> str:
+    """The line that aiohttp's message quotes, as text; empty when it quotes none."""
+    found = _QUOTED.search(str(getattr(error, "message", "")))
+    if found is None:
+        return ""
+    line: bytes = ast.literal_eval(found[1])
+    return line[:200].decode("latin-1")
