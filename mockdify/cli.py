@@ -121,9 +121,9 @@ def with_cassettes(template: Any, settings: Any) -> Any:
     """*template*, playing the recordings that *settings* name."""
     if not settings.cassette:
         return template
-    from mockdify.cassettes.playback import playback_of  # noqa: PLC0415 - most servers play none
+    from mockdify.cassettes.playback import playing  # noqa: PLC0415 - most servers play none
 
-    return replace(template, make_playback=playback_of(settings.cassette, settings.pace, repeat=settings.repeat))
+    return playing(template, settings)
 
 
 @main.command()
