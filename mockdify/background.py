@@ -14,6 +14,7 @@ from itertools import count
 from threading import Lock, Thread, current_thread
 from typing import TYPE_CHECKING, TypeVar
 
+from mockdify.control import Control
 from mockdify.engine import Engine
 from mockdify.errors import MockdifyError
 from mockdify.server import Edge
@@ -42,7 +43,7 @@ class Background:
     """
 
     def __init__(self, template: Template, settings: Settings) -> None:
-        self.engine = Engine(template, time=time.time)
+        self.engine = Engine(template, time=time.time, control=Control(settings.admin_token) if settings.admin else None)
         self.edge = Edge(
             self.engine,
             coalesce=settings.coalesce,

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 
 from mockdify import wire
 from mockdify.errors import NO_PATH
-from mockdify.masking import mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -36,7 +35,7 @@ def _line(exchange: Exchange, ending: str) -> str:
         line += f" fault={exchange.fault}"
     if exchange.ended != "complete":
         line += f" ({exchange.ended})"
-    return mask_text("\n  ".join([line + ending, *(f"! {warning}" for warning in exchange.warnings)]))
+    return exchange.mask.text("\n  ".join([line + ending, *(f"! {warning}" for warning in exchange.warnings)]))
 
 
 def journal_lines(exchanges: Sequence[Exchange]) -> list[str]:
@@ -56,14 +55,14 @@ def _refusal(exchange: Exchange) -> str:
     said = exchange.json
     if not isinstance(said, dict) or "code" not in said:
         return ""
-    text = mask_text(f"{said['code']}: {said.get('message', '')}")
+    text = exchange.mask.text(f"{said['code']}: {said.get('message', '')}")
     return text if len(text) <= _MESSAGE else text[: _MESSAGE - 1] + "…"
 
 
 # ---------------------------------------------------------------------- what was wrong
-def off_contract(exchange: Exchange) -> list[str]:  # noqa: ARG001 - nothing is held to a contract yet
+def off_contract(exchange: Exchange) -> list[str]:
     """How the request of *exchange* breaks Dify's contract although Dify answers it."""
-    return []
+    return [exchange.mask.text(str(violation)) for violation in exchange.violations]
 
 
 def problems(exchanges: Iterable[Exchange], faults: Iterable[FaultRule]) -> list[str]:

@@ -48,6 +48,8 @@ class Router:
                 else:
                     self._fixed[endpoint.rule] = known
             known.by_method[endpoint.method] = endpoint
+        # As werkzeug: of two rules that a path matches, the one with a word where the other has a slot.
+        self._open.sort(key=lambda one: [part.startswith("<") for part in one[1].rule.split("/")])
 
     def find(self, path: str) -> Match | None:
         """The rule that *path* matches, exactly: no trailing slash, no other case."""
@@ -69,67 +71,96 @@ def _compiled(rule: str) -> re.Pattern[str]:
 # Dify appends suggestions to the 404s of its handlers: the three rules most alike to the path, among ALL its rules,
 # also those of the console and the WebApp. These are the rules that any path of the service API is known to come near
 # to (measured per route on 1.13.2, met again on 1.16.1).
-_NEIGHBOURS = [
-    "/v1/",
-    "/v1/app/feedbacks",
-    "/v1/apps/annotation-reply/<string:action>",
-    "/v1/apps/annotation-reply/<string:action>/status/<uuid:job_id>",
-    "/v1/apps/annotations",
-    "/v1/apps/annotations/<uuid:annotation_id>",
-    "/v1/audio-to-text",
-    "/v1/chat-messages",
-    "/v1/chat-messages/<string:task_id>/stop",
-    "/v1/completion-messages",
-    "/v1/completion-messages/<string:task_id>/stop",
-    "/v1/conversations",
-    "/v1/conversations/<uuid:c_id>",
-    "/v1/conversations/<uuid:c_id>/name",
-    "/v1/conversations/<uuid:c_id>/variables",
-    "/v1/conversations/<uuid:c_id>/variables/<uuid:variable_id>",
-    "/v1/datasets",
-    "/v1/datasets/<uuid:dataset_id>",
-    "/v1/datasets/tags",
-    "/v1/datasets/pipeline/file-upload",
-    "/v1/datasets/tags/binding",
-    "/v1/datasets/tags/unbinding",
-    "/v1/end-users/<uuid:end_user_id>",
-    "/v1/files/<uuid:file_id>/preview",
-    "/v1/files/upload",
-    "/v1/form/human_input/<string:form_token>",
-    "/v1/info",
-    "/v1/messages",
-    "/v1/messages/<uuid:message_id>/feedbacks",
-    "/v1/messages/<uuid:message_id>/suggested",
-    "/v1/meta",
-    "/v1/parameters",
-    "/v1/site",
-    "/v1/text-to-audio",
-    "/v1/workflow/<string:task_id>/events",
-    "/v1/workflows/<string:workflow_id>/run",
-    "/v1/workflows/logs",
-    "/v1/workflows/run",
-    "/v1/workflows/run/<string:workflow_run_id>",
-    "/v1/workflows/tasks/<string:task_id>/stop",
-    "/v1/workspaces/current/models/model-types/<string:model_type>",
-    "/api/audio-to-text",
-    "/api/chat-messages",
-    "/api/completion-messages",
-    "/api/conversations",
-    "/api/files/upload",
-    "/api/form/human_input/<string:form_token>",
-    "/api/form/human_input/<string:form_token>/upload-token",
-    "/api/messages",
-    "/api/meta",
-    "/api/parameters",
-    "/api/remote-files/upload",
-    "/api/site",
-    "/api/text-to-audio",
-    "/console/api/apps/<uuid:app_id>/audio-to-text",
-    "/console/api/apps/<uuid:app_id>/feedbacks",
-    "/console/api/apps/<uuid:app_id>/text-to-audio",
-    "/console/api/form/human_input/<string:form_token>",
-    "/console/api/workspaces/current/models/model-types/<string:model_type>",
-]
+_NEIGHBOURS = """
+/v1/
+/v1/app/feedbacks
+/v1/apps/annotation-reply/<string:action>
+/v1/apps/annotation-reply/<string:action>/status/<uuid:job_id>
+/v1/apps/annotations
+/v1/apps/annotations/<uuid:annotation_id>
+/v1/audio-to-text
+/v1/chat-messages
+/v1/chat-messages/<string:task_id>/stop
+/v1/completion-messages
+/v1/completion-messages/<string:task_id>/stop
+/v1/conversations
+/v1/conversations/<uuid:c_id>
+/v1/conversations/<uuid:c_id>/name
+/v1/conversations/<uuid:c_id>/variables
+/v1/conversations/<uuid:c_id>/variables/<uuid:variable_id>
+/v1/end-users/<uuid:end_user_id>
+/v1/files/<uuid:file_id>/preview
+/v1/files/upload
+/v1/form/human_input/<string:form_token>
+/v1/info
+/v1/messages
+/v1/messages/<uuid:message_id>/feedbacks
+/v1/messages/<uuid:message_id>/suggested
+/v1/meta
+/v1/parameters
+/v1/site
+/v1/text-to-audio
+/v1/workflow/<string:task_id>/events
+/v1/workflows/<string:workflow_id>/run
+/v1/workflows/logs
+/v1/workflows/run
+/v1/workflows/run/<string:workflow_run_id>
+/v1/workflows/tasks/<string:task_id>/stop
+/v1/workspaces/current/models/model-types/<string:model_type>
+/api/audio-to-text
+/api/chat-messages
+/api/completion-messages
+/api/conversations
+/api/files/upload
+/api/form/human_input/<string:form_token>
+/api/form/human_input/<string:form_token>/upload-token
+/api/messages
+/api/meta
+/api/parameters
+/api/remote-files/upload
+/api/site
+/api/text-to-audio
+/console/api/apps/<uuid:app_id>/audio-to-text
+/console/api/apps/<uuid:app_id>/feedbacks
+/console/api/apps/<uuid:app_id>/text-to-audio
+/console/api/form/human_input/<string:form_token>
+/console/api/workspaces/current/models/model-types/<string:model_type>
+/v1/datasets
+/v1/datasets/<uuid:dataset_id>
+/v1/datasets/<uuid:dataset_id>/document/create-by-file
+/v1/datasets/<uuid:dataset_id>/document/create-by-text
+/v1/datasets/<uuid:dataset_id>/document/create_by_file
+/v1/datasets/<uuid:dataset_id>/document/create_by_text
+/v1/datasets/<uuid:dataset_id>/documents
+/v1/datasets/<uuid:dataset_id>/documents/<string:batch>/indexing-status
+/v1/datasets/<uuid:dataset_id>/documents/<uuid:document_id>
+/v1/datasets/<uuid:dataset_id>/documents/<uuid:document_id>/download
+/v1/datasets/<uuid:dataset_id>/documents/<uuid:document_id>/segments
+/v1/datasets/<uuid:dataset_id>/documents/<uuid:document_id>/segments/<uuid:segment_id>
+/v1/datasets/<uuid:dataset_id>/documents/<uuid:document_id>/segments/<uuid:segment_id>/child_chunks
+/v1/datasets/<uuid:dataset_id>/documents/<uuid:document_id>/update-by-file
+/v1/datasets/<uuid:dataset_id>/documents/<uuid:document_id>/update-by-text
+/v1/datasets/<uuid:dataset_id>/documents/<uuid:document_id>/update_by_file
+/v1/datasets/<uuid:dataset_id>/documents/<uuid:document_id>/update_by_text
+/v1/datasets/<uuid:dataset_id>/documents/download-zip
+/v1/datasets/<uuid:dataset_id>/documents/metadata
+/v1/datasets/<uuid:dataset_id>/documents/status/<string:action>
+/v1/datasets/<uuid:dataset_id>/hit-testing
+/v1/datasets/<uuid:dataset_id>/metadata
+/v1/datasets/<uuid:dataset_id>/metadata/<uuid:metadata_id>
+/v1/datasets/<uuid:dataset_id>/metadata/built-in
+/v1/datasets/<uuid:dataset_id>/metadata/built-in/<string:action>
+/v1/datasets/<uuid:dataset_id>/pipeline/datasource-plugins
+/v1/datasets/<uuid:dataset_id>/pipeline/datasource/nodes/<string:node_id>/run
+/v1/datasets/<uuid:dataset_id>/pipeline/run
+/v1/datasets/<uuid:dataset_id>/retrieve
+/v1/datasets/<uuid:dataset_id>/tags
+/v1/datasets/pipeline/file-upload
+/v1/datasets/tags
+/v1/datasets/tags/binding
+/v1/datasets/tags/unbinding
+/v1/datasets/<uuid:dataset_id>/documents/<uuid:document_id>/segments/<uuid:segment_id>/child_chunks/<uuid:child_chunk_id>
+""".split()  # noqa: SIM905 - one rule a line
 
 
 @lru_cache(maxsize=1)

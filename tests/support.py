@@ -11,6 +11,7 @@ talk.events(3); world.post(f"/chat-messages/{talk.task_id}/stop", {...}); talk.r
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -225,12 +226,16 @@ class World:
         self.keys = self.engine.default.keys
 
     @classmethod
+    def of_template(cls, template: Template) -> World:
+        """A world of its own, built from *template*."""
+        world = cls.__new__(cls)
+        world._begin(template, Time())
+        return world
+
+    @classmethod
     def of_config(cls, path: Path, **flags: Any) -> World:
         """The world that a configuration file describes."""
-        found = load(path)
-        world = cls.__new__(cls)
-        world._begin(template_of(found, merge(flags, {}, found.given)), Time())
-        return world
+        return cls.of_template(template_in(path, **flags))
 
     @property
     def workspace(self) -> Workspace:
@@ -290,10 +295,13 @@ class World:
         body = {"inputs": {}, "query": query, "user": user, "response_mode": "streaming" if stream else "blocking"}
         return self.open("POST", "/chat-messages", {**body, **more}, app=app)
 
-    def complete(self, query: str = "hi", *, user: str = "alice", stream: bool = False, **more: Any) -> Said:
+    def complete(
+        self, query: str = "hi", *, user: str = "alice", app: str = "completion", stream: bool = False, **more: Any
+    ) -> Said:
+        """One completion of an app whose input is called `query`."""
         mode = "streaming" if stream else "blocking"
         body = {"inputs": {"query": query}, "user": user, "response_mode": mode, **more}
-        return self.post("/completion-messages", body, app=more.pop("app", "completion"))
+        return self.post("/completion-messages", body, app=app)
 
     def run(
         self, inputs: Any = None, *, user: str = "alice", stream: bool = False, app: str = "workflow", **more: Any
@@ -320,6 +328,12 @@ class World:
         return self.post("/files/upload", app=app, form=form_of(*fields, ("file", name, kind, data)))
 
 
+def template_in(path: Path, **flags: Any) -> Template:
+    """What the configuration file at *path* describes; any number of worlds can be built from it."""
+    found = load(path)
+    return template_of(found, merge(flags, {}, found.given))
+
+
 def form_of(*parts: tuple[str, str] | tuple[str, str, str | None, bytes]) -> bytes:
     """A multipart body: `(name, text)` is a field, `(name, filename, type, data)` a file."""
     return b"".join(_part(*part) for part in parts) + f"--{BOUNDARY}--\r\n".encode()
@@ -331,6 +345,78 @@ def _part(name: str, value: str, kind: str | None = None, data: bytes | None = N
         return f"{head}\r\n\r\n{value}\r\n".encode()
     typed = "" if kind is None else f"\r\nContent-Type: {kind}"
     return f'{head}; filename="{value}"{typed}\r\n\r\n'.encode() + data + b"\r\n"
+
+
+MODEL = {"provider": "langgenius/openai/openai", "name": "gpt-4o-mini", "mode": "chat", "completion_params": {}}
+
+
+def easy_app(name: str = "chat", mode: str = "chat", *, form: Iterable[Mapping[str, Any]] = (), **config: Any) -> App:
+    """An app without a graph. *form* has one-key objects as in exports, *config* any section of `model_config`."""
+    known = {"model": MODEL, "pre_prompt": "", "prompt_type": "simple", "user_input_form": list(form)}
+    return _app(name, mode, {"model_config": known | config})
+
+
+def graph_app(
+    name: str = "workflow",
+    mode: str = "workflow",
+    *nodes: Mapping[str, Any],
+    variables: Iterable[Mapping[str, Any]] = (),
+    features: Mapping[str, Any] | None = None,
+    conversation_variables: Iterable[Mapping[str, Any]] = (),
+) -> App:
+    """A chatflow or workflow whose *nodes* (after its start node) stand in a row; without any a model answers."""
+    nodes = nodes or (llm_node(), answer_node() if mode == "advanced-chat" else end_node())
+    row = [{"id": "start", "data": {"type": "start", "title": "Start", "variables": list(variables)}}, *nodes]
+    edges = [
+        {"id": f"{one['id']}-{other['id']}", "source": one["id"], "target": other["id"], "sourceHandle": "source"}
+        for one, other in itertools.pairwise(row)
+    ]
+    workflow = {
+        "conversation_variables": list(conversation_variables),
+        "environment_variables": [],
+        "features": dict(features or {}),
+        "graph": {"nodes": row, "edges": edges},
+    }
+    return _app(name, mode, {"workflow": workflow})
+
+
+def _app(name: str, mode: str, sections: Mapping[str, Any]) -> App:
+    export = {"app": {"name": name, "mode": mode, "description": ""}, "kind": "app", "version": "0.7.0", **sections}
+    return parse_app(json.dumps(export), name=name, source=f"{name}.yml")
+
+
+def llm_node(key: str = "llm", prompt: str = "{{#sys.query#}}", **data: Any) -> dict[str, Any]:
+    """A model's node; in a workflow let the prompt name an input: `{{#start.query#}}`."""
+    template = [{"role": "user", "text": prompt}]
+    return {"id": key, "data": {"type": "llm", "title": "LLM", "model": MODEL, "prompt_template": template, **data}}
+
+
+def code_node(key: str = "code", **outputs: str) -> dict[str, Any]:
+    """A code node with outputs of the given types."""
+    typed = {name: {"type": kind} for name, kind in (outputs or {"result": "string"}).items()}
+    data = {"type": "code", "title": "Code", "code": "", "code_language": "python3", "variables": [], "outputs": typed}
+    return {"id": key, "data": data}
+
+
+def answer_node(text: str = "{{#llm.text#}}", key: str = "answer") -> dict[str, Any]:
+    """The answer of a chatflow."""
+    return {"id": key, "data": {"type": "answer", "title": "Answer", "answer": text}}
+
+
+def end_node(*selector: str, key: str = "end", name: str = "text") -> dict[str, Any]:
+    """The end of a workflow, with one output."""
+    output = {"variable": name, "value_selector": list(selector or ("llm", "text")), "value_type": "string"}
+    return {"id": key, "data": {"type": "end", "title": "End", "outputs": [output]}}
+
+
+def text_input(name: str, kind: str = "text-input", **said: Any) -> dict[str, Any]:
+    """An input of an app without a graph."""
+    return {kind: {"variable": name, "label": name, "required": False, **said}}
+
+
+def start_input(name: str, kind: str = "text-input", **said: Any) -> dict[str, Any]:
+    """An input of a graph."""
+    return {"variable": name, "label": name, "type": kind, "required": False, **said}
 
 
 def waits(steps: Iterable[Step]) -> Iterator[float]:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mockdify.explain import ROWS, explain
+from mockdify.limits import limits_of
 from mockdify.script import NodeScript, Rule, Script, When
 
 CHAT = "/v1/chat-messages"
@@ -287,6 +288,10 @@ def test_another_apps_conversation_is_told(server):
 
 def test_a_webapp_conversation_is_told_as_such(server):
     conversation = control(server, "POST", "/apps/chat/conversations", {"user": "bob"}).json["id"]
+    chat(server, user="bob", conversation_id=conversation)
+    assert "was made in the WebApp by 'bob': the API does not see it" in why(server).evidence[0]
+    shared = {"user": "bob", "shared_session": True}
+    conversation = control(server, "POST", "/apps/chat/conversations", shared).json["id"]
     chat(server, conversation_id=conversation)
     assert "was made in the WebApp, so that lists leave it out" in why(server).evidence[0]
 
@@ -346,8 +351,8 @@ def test_a_fault_over_http_is_told_with_its_rule(server):
     control(server, "POST", "/faults", body)
     chat(server, user="bob")
     told = why(server)
-    expected = "rate-limit was injected as rule 1 (POST /_mockdify/faults; on POST /v1/chat-messages, user = 'bob'); it struck 1 of 2 times so far"
-    assert expected in told.evidence
+    who = "rule 1 (POST /_mockdify/faults; on POST /v1/chat-messages, user = 'bob')"
+    assert f"rate-limit was injected as {who}; it struck 1 of 2 times so far" in told.evidence
     assert told.fix == ("DELETE /_mockdify/faults/1 takes it back",)
 
 
@@ -374,6 +379,30 @@ def test_a_fault_that_was_taken_back_is_told(server):
 def test_an_unknown_fault_is_told(server):
     chat(server, headers=(("X-Mockdify-Fault", "cutt"),))
     assert "there is no fault 'cutt'; did you mean 'cut'" in why(server).evidence[0]
+
+
+LIMITS = {
+    "quota": ("2 per hour", "quota, 2 in 3600 s per workspace"),
+    "edge": ("2 per minute", "edge, 2 in 60 s per key"),
+}
+
+
+@pytest.mark.parametrize("kind", LIMITS)
+def test_a_limit_is_told(kind):
+    rate, words = LIMITS[kind]
+    server = engine(limits=limits_of({kind: rate}))
+    assert [chat(server).status for _ in range(3)][-1] == 429
+    told = why(server)
+    assert told.evidence == (f"there is a limit: {words}",)
+    assert ("Retry-After" in told.fix[0]) == (kind == "edge")
+
+
+def test_too_many_at_once_are_told():
+    server = engine(limits=limits_of({"concurrency": 1}))
+    steps = begun(server)
+    assert chat(server).status == 400
+    assert why(server).evidence == ("there is a limit: concurrency, 1 at once per app",)
+    steps.close()
 
 
 # --- answers ---------------------------------------------------------------------------------------------------------
@@ -485,7 +514,7 @@ def test_the_text_has_all_of_it(server):
 
 
 def test_each_row_says_when_it_is_meant():
-    assert all(row.status is not None or row.code or row.explain.__name__ == "model_failed" for row in ROWS)
+    assert all(row.status is not None or row.code or row.says or row.explain.__name__ == "model_failed" for row in ROWS)
 
 
 json_values = st.recursive(

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 import mockdify
+from mockdify.faults import CATALOGUE, PRESETS
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGE = Path(mockdify.__file__).parent
@@ -58,6 +59,11 @@ def test_public_names_are_those_listed():
 def test_a_public_name_is_in_the_docs(name):
     pages = [ROOT / "README.md", *ROOT.glob("docs/*.md")]
     assert any(re.search(rf"\b{name}\b", page.read_text("utf-8")) for page in pages)
+
+
+def test_the_docs_name_every_fault():
+    text = (ROOT / "docs" / "faults.md").read_text("utf-8")
+    assert [name for name in (*CATALOGUE, *PRESETS) if f"`{name}`" not in text] == []
 
 
 MODULES = sorted(

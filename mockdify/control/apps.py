@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from mockdify.control.table import Call
+    from mockdify.store import Origin
     from mockdify.workspace import Installed
 
 __all__ = [
@@ -91,9 +92,17 @@ MAKE_CONVERSATION = {
     "origin": Param(
         shape=shapes.one_of(("webapp", "api"), "origin"),
         schema={"enum": ["webapp", "api"]},
-        words="`webapp`, the default: the API's list does not show it, its id works for its user.",
+        words="`webapp`, the default: to the API it does not exist. `api`: as if it had been made over the API.",
     ),
     "user": Param(shape=shapes.text, schema={"type": "string"}, words="The end user it belongs to.", required=True),
+    "shared_session": Param(
+        shape=shapes.flag,
+        schema={"type": "boolean"},
+        words=(
+            "Whether the WebApp's session id is the API's `user`, which makes them one end user in Dify since 1.10.1: "
+            "then lists leave the conversation out, but its id works."
+        ),
+    ),
     "query": Param(shape=shapes.text, schema={"type": "string"}, words="What was asked in its first turn."),
     "answer": Param(shape=shapes.text, schema={"type": "string"}, words="What was answered."),
     "name": Param(shape=shapes.text, schema={"type": "string"}, words="Its name; else the query."),
@@ -101,11 +110,10 @@ MAKE_CONVERSATION = {
 }
 CONVERSATION = {
     "type": "object",
-    "required": ["id", "conversation_id", "message_id", "app", "user", "origin"],
+    "required": ["id", "conversation_id", "app", "user", "origin"],
     "properties": {
         "id": {"type": "string"},
         "conversation_id": {"type": "string", "description": "The id again, by the name that requests use."},
-        "message_id": {"type": "string"},
         "app": {"type": "string"},
         "user": {"type": "string"},
         "origin": {"enum": ["webapp", "api"]},
@@ -115,14 +123,25 @@ CONVERSATION = {
 
 def converse(call: Call) -> Answer:
     """A conversation with one turn, as if the user had held it in the WebApp."""
-    app = _app(call)
+    app, said = _app(call), call.body
     if app.mode not in CHATS:
         chats = ", ".join(one.name for one in call.workspace.apps.values() if one.mode in CHATS) or "none"
         msg = f"app {app.name!r} is a {app.mode} app and has no conversations; chat apps are: {chats}"
         raise ControlError(400, "bad_request", msg)
-    said, now = call.body, call.workspace.clock.now()
     if not said["user"]:
         raise ControlError(400, "bad_request", "in the body: user: the end user's name is empty")
+    origin = said.get("origin", "webapp")
+    if origin == "webapp" and not said.get("shared_session", False):
+        made = call.workspace.webapp_conversation(app.name, said["user"])
+    else:
+        made = _held(call, app, origin)
+    value = {"id": made, "conversation_id": made, "app": app.name, "user": said["user"], "origin": origin}
+    return Answer(status=201, value=value)
+
+
+def _held(call: Call, app: Installed, origin: Origin) -> str:
+    """A conversation that its user has: its id works for them, and lists show it when its origin is the API."""
+    said, now = call.body, call.workspace.clock.now()
     person = call.workspace.store.user(app.name, said["user"], now)
     query = said.get("query", "Hello from the WebApp")
     conversation = Conversation(
@@ -135,7 +154,7 @@ def converse(call: Call) -> Answer:
         created_at=now,
         updated_at=now,
         number=person.number(),
-        origin=said.get("origin", "webapp"),
+        origin=origin,
         variables={one.name: one.value for one in app.app.conversation_variables},
     )
     message = Message(
@@ -151,17 +170,7 @@ def converse(call: Call) -> Answer:
     conversation.messages.append(message)
     person.messages[message.id] = message
     person.add_conversation(conversation)
-    return Answer(
-        status=201,
-        value={
-            "id": conversation.id,
-            "conversation_id": conversation.id,
-            "message_id": message.id,
-            "app": app.name,
-            "user": conversation.user,
-            "origin": conversation.origin,
-        },
-    )
+    return conversation.id
 
 
 # ---------------------------------------------------------------------- keys

@@ -103,7 +103,7 @@ ROUTES: tuple[Route, ...] = (
     Route(
         method="POST", path="/apps/{app}/conversations", name="makeConversation", handler=apps.converse,
         body=apps.MAKE_CONVERSATION, status=201, reply=apps.CONVERSATION,
-        words="A conversation that the WebApp made: the API's list does not show it.",
+        words="A conversation that the WebApp made: to the API it does not exist.",
     ),
     Route(
         method="GET", path="/apps/{app}/keys", name="listKeys", handler=apps.list_keys, reply=apps.KEYS,

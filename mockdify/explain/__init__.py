@@ -53,6 +53,8 @@ ROWS: tuple[Row, ...] = (
     Row(status=403, code="forbidden", says="API service has been disabled", explain=doors.app_switched_off),
     Row(status=404, code="", explain=doors.path_unknown),
     Row(status=405, explain=doors.method_refused),
+    Row(status=429, explain=doors.limit_reached),
+    Row(says="maximum concurrent requests", explain=doors.limit_reached),
     # the body
     Row(status=415, code="unsupported_media_type", explain=bodies.media_refused),
     Row(status=400, code="bad_request", says="server could not understand", explain=bodies.json_broken),

@@ -10,6 +10,7 @@ from mockdify.faults import rule_of_text
 from mockdify.script import Ask
 
 if TYPE_CHECKING:
+    from mockdify.faults.plan import FaultRule
     from mockdify.script import Explained, Rule
 
 __all__ = ["answered", "ended", "fault_struck", "fault_unknown", "model_failed", "model_unknown", "run_failed"]
@@ -47,7 +48,7 @@ def fault_struck(case: Case) -> Finding | None:
 def _injected(case: Case, spec: Any) -> tuple[str, str]:
     """Who injected a fault, and how it is taken back."""
     plan = case.workspace.faults
-    rule = next((rule for rule in plan.rules if rule.spec is spec), None)
+    rule = next((rule for rule in plan.rules if any(one.spec is spec for one in _with_parts(rule))), None)
     if rule is not None:
         origin = case.workspace.fault_origins.get(rule.id, "in Python or by the configuration")
         conditions = [f"on {rule.on}" if rule.on else "", *(f"{key} = {value!r}" for key, value in rule.when.items())]
@@ -62,6 +63,11 @@ def _injected(case: Case, spec: Any) -> tuple[str, str]:
     if suffix and _names(suffix, spec.name):
         return f"is written into the API key, behind the '!': {suffix}", "send the key without the '!' and what follows"
     return "was injected by a rule that is not there any more", "nothing: the rule is gone"
+
+
+def _with_parts(rule: FaultRule) -> list[FaultRule]:
+    """A rule and, where it is a preset, the rules that strike for it."""
+    return [rule, *getattr(rule, "parts", ())]
 
 
 def _names(text: str, name: str) -> bool:
@@ -143,8 +149,8 @@ def answered(case: Case) -> Finding:
         evidence=(f"{why}, so that {what} was given",),
         nearest=tuple(closest),
         fix=(
-            "add an answer: [[apps.answers]] in the file, .answer(…) in Python, or "
-            f"POST /_mockdify/apps/{case.exchange.app}/answers",
+            "add an answer: [[apps.answers]] in the file or .answer(…) in Python",
+            f"or over HTTP: POST /_mockdify/apps/{case.exchange.app}/answers",
         ),
     )
 

@@ -14,7 +14,9 @@ from mockdify.masking import mask_key
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["app_switched_off", "key_refused", "method_refused", "moved", "path_unknown"]
+    from mockdify.limits import Limit
+
+__all__ = ["app_switched_off", "key_refused", "limit_reached", "method_refused", "moved", "path_unknown"]
 
 _SEND = "send the header `Authorization: Bearer KEY`"
 _HAVE = "the ready line and the banner of `mockdify serve` have the keys in full; GET /_mockdify/keys lists them masked"
@@ -262,6 +264,26 @@ def method_refused(case: Case) -> Finding:
         evidence=(f"{case.request.method} was sent to {rule}, which has {allowed}",),
         fix=(f"use one of {allowed}",),
     )
+
+
+def limit_reached(case: Case) -> Finding | None:
+    """429, or Dify's 400 of it: more requests than a limit of the workspace lets in."""
+    if case.workspace.limits is None:
+        return None
+    limits = case.workspace.limits.limits
+    again = next((value for name, value in case.exchange.headers if name.lower() == "retry-after"), None)
+    wait = (f"wait {again} s, as Retry-After says, or let time pass: POST /_mockdify/clock",) if again else ()
+    return Finding(
+        rule="the workspace has limits, as Dify and what stands before it have",
+        evidence=tuple(f"there is a limit: {_limit_in_words(limit)}" for limit in limits),
+        fix=(*wait, "ask more slowly, or change [limits] in the configuration"),
+    )
+
+
+def _limit_in_words(limit: Limit) -> str:
+    how_many = " and ".join(f"{rate.count} in {rate.seconds:g} s" for rate in limit.rate) or f"{limit.max} at once"
+    about = "".join(f", of {name} {value!r}" for name in ("app", "user") if (value := getattr(limit, name)))
+    return f"{limit.kind}, {how_many} per {limit.per}{about}{f', on {limit.on}' if limit.on else ''}"
 
 
 def moved(case: Case) -> Finding:

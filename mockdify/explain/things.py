@@ -100,6 +100,9 @@ def _of_apps(workspace: Workspace, given: str) -> Iterator[tuple[str, str]]:
         for kind, held in (("workflow run", shelf.runs), ("annotation", shelf.annotations), ("job", shelf.jobs)):
             if given in held:
                 yield f"{kind} {given}", f"belongs to app {app!r}"
+        if given in shelf.webapp:
+            whose = f"was made in the WebApp by {shelf.webapp[given]!r}: the API does not see it"
+            yield f"conversation {given} of app {app!r}", whose
     for installed in workspace.apps.values():
         if given == installed.id:
             yield f"app {given}", f"is the id of the app {installed.name!r} itself"

@@ -211,7 +211,7 @@ def test_a_long_journal_goes_out_in_pieces_and_is_whole(server):
     for _ in range(150):
         ask(server, "GET", "/v1/info", key=KEYS["chat"])
     steps = list(server.handle(request("GET", "/_mockdify/journal")))
-    assert [step for step in steps if isinstance(step, Head)][0].length is None
+    assert next(step for step in steps if isinstance(step, Head)).length is None
     assert sum(isinstance(step, Body) for step in steps) > 100
     assert len(perform(steps).json["items"]) == 150
 
@@ -363,19 +363,28 @@ def test_an_answer_that_cannot_be_is_refused(server, path, body, status, message
 # --- conversations of the WebApp -------------------------------------------------------------------------------------
 
 
-def test_a_webapp_conversation_is_not_listed_but_continued_by_its_id(server):
+def test_to_the_api_a_webapp_conversation_does_not_exist(server):
     made = control(server, "POST", "/apps/chat/conversations", {"origin": "webapp", "user": "alice"})
     assert made.status == 201
-    conversation = made.json["id"]
+    conversation, unknown = made.json["id"], "00000000-0000-4000-8000-000000000000"
+    assert conversations(server) == []
+    assert chat(server, conversation_id=conversation).status == 404
+    met = [
+        ask(server, "GET", f"/v1/messages?user=alice&conversation_id={one}", key=KEYS["chat"])
+        for one in (conversation, unknown)
+    ]
+    assert met[0].status == 404
+    assert met[0].body == met[1].body
+
+
+def test_with_a_shared_session_it_is_not_listed_but_continued_by_its_id(server):
+    body = {"user": "alice", "shared_session": True}
+    conversation = control(server, "POST", "/apps/chat/conversations", body).json["conversation_id"]
     assert conversations(server) == []
     messages = ask(server, "GET", f"/v1/messages?user=alice&conversation_id={conversation}", key=KEYS["chat"])
     assert len(messages.json["data"]) == 1
     assert chat(server, conversation_id=conversation).json["conversation_id"] == conversation
     assert conversations(server) == []
-
-
-def test_a_webapp_conversation_belongs_to_its_user_alone(server):
-    conversation = control(server, "POST", "/apps/chat/conversations", {"user": "alice"}).json["id"]
     assert chat(server, user="bob", conversation_id=conversation).status == 404
     assert chat(server, key=KEYS["agent"], streaming=True, conversation_id=conversation).status == 404
 

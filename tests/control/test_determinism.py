@@ -88,7 +88,9 @@ line = http.client.HTTPConnection(at.hostname, at.port, timeout=10)
 for query in ("one", "two, 你好"):
     for app in ("chat", "agent", "chatflow"):
         body = json.dumps({"inputs": {}, "query": query, "user": "u", "response_mode": "streaming"})
-        line.request("POST", "/v1/chat-messages", body, {"Host": "h", "Authorization": "Bearer " + ready["keys"][app], "Content-Type": "application/json"})
+        key = "Bearer " + ready["keys"][app]
+        headers = {"Host": "h", "Authorization": key, "Content-Type": "application/json"}
+        line.request("POST", "/v1/chat-messages", body, headers)
         sys.stdout.buffer.write(line.getresponse().read())
 """
 
