@@ -78,6 +78,13 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--cassette", multiple=True, type=click.Path(path_type=Path), help="Play this recording, to any key."
         ),
+        click.option(
+            "--from-cassette",
+            "recordings",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            help="Let models say what they said in this recording.",
+        ),
         click.option("--repeat", help="Of a used-up recording: again, last or no. [default: again]"),
         click.option("--fault", "faults", multiple=True, help="A fault for every reply, such as 'cut; event=3'."),
         click.option("--coalesce", is_flag=True, default=None, help="Write unpaced streams in few pieces."),
@@ -99,6 +106,12 @@ def prepare(apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) 
     loaded = configuration.with_apps(loaded, apps)
     faults = [configuration.fault_from_text(text) for text in flags.pop("faults", ())]
     loaded = replace(loaded, faults=(*loaded.faults, *faults))
+    if recordings := flags.pop("recordings", ()):
+        from mockdify.cassettes.files import load  # noqa: PLC0415 - rarely wanted
+        from mockdify.cassettes.script import answers_of  # noqa: PLC0415
+
+        said = answers_of(one for path in recordings for one in load(path))
+        loaded = replace(loaded, rules=(*loaded.rules, *map(configuration.rule_from, said)))
     flags["cassette"] = [*flags.get("cassette", ())] or None
     settings = configuration.merge(flags, os.environ, loaded.given)
     return with_cassettes(template_of(loaded, settings), settings), settings
@@ -108,9 +121,9 @@ def with_cassettes(template: Any, settings: Any) -> Any:
     """*template*, playing the recordings that *settings* name."""
     if not settings.cassette:
         return template
-    from mockdify.cassettes.playback import playback_of  # noqa: PLC0415 - most servers play none
+    from mockdify.cassettes.playback import playing  # noqa: PLC0415 - most servers play none
 
-    return replace(template, make_playback=playback_of(settings.cassette, settings.pace, repeat=settings.repeat))
+    return playing(template, settings)
 
 
 @main.command()

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["counted", "exchange_line", "journal_lines", "off_contract", "problems", "refusals"]
 
 _MOST_LINES = 60
+_OURS = ("mockdify failed", "not recorded")
+"""How warnings begin that no reply of Dify's would have."""
 _MESSAGE = 160
 
 
@@ -72,7 +74,7 @@ def problems(exchanges: Iterable[Exchange], faults: Iterable[FaultRule]) -> list
             found.append(f"unknown path: {asked}{_nearest(exchange.path)}")
         if 200 <= exchange.status < 300:
             found += (f"off contract: {asked}: {said}" for said in off_contract(exchange))
-        found += (f"{asked}: {warning}" for warning in exchange.warnings if warning.startswith("mockdify failed"))
+        found += (f"{asked}: {warning}" for warning in exchange.warnings if warning.startswith(_OURS))
     return [*counted(found), *map(_unmet, filter(is_unmet, faults))]
 
 

@@ -173,6 +173,10 @@ class _Queue:
             self.at += 1
         return self.places[self.at] if self.at < len(self.places) else None
 
+    def back_to(self, place: int) -> None:
+        """Look at *place* again."""
+        self.at = min(self.at, bisect_left(self.places, place))
+
 
 class Player:
     """Finds the recorded reply for each request of a run, and remembers what was played.
@@ -299,8 +303,9 @@ class Player:
             return queue.places[-1]
         for index in queue.places:
             self._played[index] = 0
-        for each in self._queues.values():
-            each.at = 0
+            shape_ = self._shapes[index]
+            for tier in _tiers(shape_, shape_.ids, shape_.user, shape_.credential):
+                self._queues[tier].back_to(index)
         return queue.places[0]
 
     def _ids(self, wanted: Shape) -> tuple[str, ...]:
