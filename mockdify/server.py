@@ -368,6 +368,7 @@ def _response_for(head: Head, incoming: web.BaseRequest) -> web.StreamResponse:
     if head.length is not None:
         response.headers["Content-Length"] = str(head.length)
     elif wire.until_close:
+        response.headers["Connection"] = "close"
         response.force_close()
     elif incoming.version >= HttpVersion11:
         response.enable_chunked_encoding()
