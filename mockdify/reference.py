@@ -282,7 +282,7 @@ class Reader:
             while not self._done and (piece := response.read1(_PIECE)):
                 self.feed(decoder, piece)
                 if time.monotonic() - self.heard > _IDLE:
-                    raise TimeoutError(f"nothing but pings for {_IDLE:g} s")
+                    raise TimeoutError(f"nothing but pings for {_IDLE:g} s")  # noqa: TRY301 - as if the socket had
         except TimeoutError as error:
             if not self.ended:
                 raise Failed("timeout", str(error), text=said.text) from error

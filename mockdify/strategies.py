@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from hypothesis import strategies as st
 
 from mockdify.checks import scenes
+from mockdify.checks.isolation import isolation_machine
 from mockdify.checks.transcript import WireReply, stream
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ __all__ = [
     "event_lists",
     "fault_plans",
     "framings",
+    "isolation_machine",
     "numbered_plan",
     "sweeps",
     "texts",
@@ -107,7 +109,7 @@ class Framing:
         return f"when a chunk ends {shown}"
 
 
-def _place(body: bytes, at: int) -> str:
+def _place(body: bytes, at: int) -> str:  # noqa: PLR0911 - one return a place
     """Where offset *at* lies, in words."""
     if body[at] & 0xC0 == 0x80:
         start = at

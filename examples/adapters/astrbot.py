@@ -3,6 +3,7 @@
 pip install --no-deps astrbot==4.29.3 && pip install aiohttp
 mockdify check --exec "python examples/adapters/astrbot.py"
 """
+# ruff: noqa: E501, RUF001
 
 import asyncio
 import importlib.util

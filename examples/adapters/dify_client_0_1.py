@@ -3,6 +3,7 @@
 pip install dify-client==0.1.10
 mockdify check --exec "python examples/adapters/dify_client_0_1.py"
 """
+# ruff: noqa: E501, PLW2901
 
 import json
 

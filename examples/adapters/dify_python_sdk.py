@@ -3,6 +3,7 @@
 pip install dify-python-sdk==0.1.16
 mockdify check --exec "python examples/adapters/dify_python_sdk.py"
 """
+# ruff: noqa: E501
 
 import json
 

@@ -2,6 +2,7 @@
 
 mockdify check examples/adapters/guide_python.py
 """
+# ruff: noqa: PLR0917, ARG001
 
 import sys
 from pathlib import Path

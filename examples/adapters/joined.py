@@ -1,4 +1,5 @@
 """For clients that hand the events on as they come: what their user makes of them."""
+# ruff: noqa: ARG005
 
 from lines import Reported
 

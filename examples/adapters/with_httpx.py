@@ -2,6 +2,7 @@
 
 mockdify check examples/adapters/with_httpx.py
 """
+# ruff: noqa: PLR0917
 
 import json
 

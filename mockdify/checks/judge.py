@@ -104,7 +104,8 @@ class _Heard:
         take = _TAKERS.get(str(name))
         return take(self, event) if take is not None else None
 
-    def _message(self, event: Mapping[str, Any]) -> None:
+    def message(self, event: Mapping[str, Any]) -> None:
+        """A delta, of an agent too, or the closing repetition."""
         answer = event.get("answer") or ""
         if event["event"] == "agent_message":
             self._agent += answer
@@ -113,20 +114,25 @@ class _Heard:
         else:
             self._said += answer
 
-    def _chunk(self, event: Mapping[str, Any]) -> None:
+    def chunk(self, event: Mapping[str, Any]) -> None:
+        """A delta of a workflow."""
         self._said += (event.get("data") or {}).get("text") or ""
 
-    def _replace(self, event: Mapping[str, Any]) -> None:
+    def replace(self, event: Mapping[str, Any]) -> None:
+        """What was said so far does not hold."""
         self._said, self._agent, self._closing = event.get("answer") or "", "", None
 
-    def _end(self, event: Mapping[str, Any]) -> None:
+    def end(self, event: Mapping[str, Any]) -> None:
+        """The usage."""
         self._usage = (event.get("metadata") or {}).get("usage")
 
-    def _error(self, event: Mapping[str, Any]) -> Truth:
+    def error(self, event: Mapping[str, Any]) -> Truth:
+        """The app failed."""
         code, status = event.get("code"), event.get("status")
         return Truth(kind="failed", texts=self._texts, code=code, status=status, words=f"an error event ({code})")
 
-    def _finished(self, event: Mapping[str, Any]) -> Truth | None:
+    def finished(self, event: Mapping[str, Any]) -> Truth | None:
+        """A graph ended."""
         data = event.get("data") or {}
         self._outputs = data.get("outputs")
         if data.get("status") == "failed" and self._mode == "workflow":
@@ -156,13 +162,13 @@ class _Heard:
 
 
 _TAKERS: dict[str, Callable[[_Heard, Mapping[str, Any]], Truth | None]] = {
-    "message": _Heard._message,  # noqa: SLF001 - the table of its own methods
-    "agent_message": _Heard._message,  # noqa: SLF001
-    "text_chunk": _Heard._chunk,  # noqa: SLF001
-    "message_replace": _Heard._replace,  # noqa: SLF001
-    "message_end": _Heard._end,  # noqa: SLF001
-    "error": _Heard._error,  # noqa: SLF001
-    "workflow_finished": _Heard._finished,  # noqa: SLF001
+    "message": _Heard.message,
+    "agent_message": _Heard.message,
+    "text_chunk": _Heard.chunk,
+    "message_replace": _Heard.replace,
+    "message_end": _Heard.end,
+    "error": _Heard.error,
+    "workflow_finished": _Heard.finished,
 }
 
 

@@ -162,6 +162,8 @@ class Run:
     exchanges: list[Exchange] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     """What the scene wants its check to know."""
+    ended: dict[int, str] = field(default_factory=dict)
+    """How each exchange stood (by `id`) when the scene was over, before its set was taken down."""
     replies: list[tuple[WireReply, ...]] = field(default_factory=list)
     """The transcripts that were played, place by place."""
 

@@ -257,12 +257,21 @@ def played(mode: str, *replies: WireReply, name: str = "", timeout: float = 10.0
     return Case(mode=mode, play=play, name=name, **more)
 
 
-def struck(mode: str, fault: str, *, name: str = "", timeout: float = 10.0, times: int = 0, **options: Any) -> Case:
+def struck(
+    mode: str,
+    fault: str,
+    *,
+    name: str = "",
+    query: str = "Hello",
+    timeout: float = 10.0,
+    times: int = 0,
+    **options: Any,
+) -> Case:
     """A case in which a fault of the catalogue strikes one call to the live mock."""
     app = mode.partition(".")[0]
 
     def play(stage: Stage) -> None:
         stage.inject(fault, times=times, **options)
-        ask(stage, stage.live(app), mode, timeout=timeout)
+        ask(stage, stage.live(app), mode, timeout=timeout, query=query)
 
     return Case(mode=mode, play=play, name=name or f"fault {fault}", fault=fault)

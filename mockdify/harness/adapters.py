@@ -70,6 +70,7 @@ class Adapter(Protocol):
         """Make *call* and wait for what the client says.
 
         Args:
+            call: what is asked of the client.
             abandon: ask the client to stop reading at its first delta.
             watched: seconds to wait, where that is not the call's own limit and a little more.
         """

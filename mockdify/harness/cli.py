@@ -55,7 +55,7 @@ def _adapter(target: str | None, command: str | None) -> Adapter:
 @click.option(
     "--patience", type=float, default=60.0, show_default=True, help="Seconds the suite timeouts waits at most."
 )
-def check(
+def check(  # noqa: PLR0917 - click calls it by name
     adapter: str | None,
     command: str | None,
     suite: str,

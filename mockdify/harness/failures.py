@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mockdify.checks.judge import is_generation
+from mockdify.checks.judge import is_generation, truth_of
 from mockdify.checks.model import Call, Case, Rule, Stage
 from mockdify.checks.transcript import End, Pause, Piece, Send, WireReply
 from mockdify.errors import MockdifyError
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 __all__ = ["Saved", "read", "save", "save_all"]
 
 _FORMAT = "mockdify failure 1"
+_CLEAN = {"cut", "no-end"}
+"""Faults that break a reply off with a proper last chunk."""
 _DROPPED = {"date", "content-length", "transfer-encoding", "connection"}
 
 
@@ -40,10 +42,8 @@ class Saved:
         """The case that plays this failure and nothing else."""
 
         def play(stage: Stage) -> None:
-            if self.data.get("nobody"):
-                place = stage.nowhere()
-            else:
-                place = stage.play(*self.replies, mode=self.app_mode)
+            nobody = self.data.get("nobody")
+            place = stage.nowhere() if nobody else stage.play(*self.replies, mode=self.app_mode)
             for call in self.data["calls"]:
                 stage.call(call["call"], place, timeout=call["timeout"], **call["args"])
 
@@ -84,7 +84,12 @@ def save(finding: Finding) -> dict[str, Any]:
         "seed": finding.seed,
         "nobody": not run.exchanges,
         "calls": [_call(outcome.call) for outcome in outcomes],
-        "replies": [reply.as_json() for reply in (_played(finding, bad) or tuple(map(_replayable, exchanges)))],
+        "replies": [
+            reply.as_json()
+            for reply in (
+                _played(finding, bad) or tuple(_replayable(x, run.ended.get(id(x), x.ended)) for x in exchanges)
+            )
+        ],
         "outcomes": [str(outcome) for outcome in outcomes],
         "requests": [_request(exchange) for outcome in outcomes for exchange in outcome.exchanges],
     }
@@ -122,13 +127,13 @@ def _request(exchange: Exchange) -> dict[str, Any]:
     }
 
 
-def _replayable(exchange: Exchange) -> WireReply:
+def _replayable(exchange: Exchange, ended: str) -> WireReply:
     """What a live exchange sent, as a transcript."""
     pieces: list[Piece] = list(_pieces(exchange))
     end: End = "complete"
-    if exchange.ended == "aborted":
+    if ended in ("aborted", "reset") and exchange.fault not in _CLEAN:
         end = "reset"
-    elif exchange.ended in ("client gone", "open"):
+    elif ended == "open" or (ended == "client gone" and not _is_whole(exchange)):
         end = "hang"
     return WireReply(
         status=exchange.status,
@@ -137,6 +142,11 @@ def _replayable(exchange: Exchange) -> WireReply:
         framing="chunked" if exchange.is_stream else "length",
         end=end,
     )
+
+
+def _is_whole(exchange: Exchange) -> bool:
+    """Whether all had been sent when the client left: many leave at the end event."""
+    return truth_of(exchange, "").kind != "broken" or truth_of(exchange, "workflow").kind != "broken"
 
 
 def _pieces(exchange: Exchange) -> Iterator[Piece]:

@@ -88,7 +88,8 @@ class Player:
         """Forget *key* and break off what is still open."""
         booking = self._bookings.pop(key, None)
         for connection in list(booking.connections) if booking else ():
-            connection.break_off("close")
+            if connection.is_busy:
+                connection.break_off("close")
 
     def find(self, request: Request) -> Booking | None:
         """The booking of the request's key."""
@@ -243,6 +244,11 @@ class _Connection(asyncio.Protocol):
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError
         self._transport.write(data)
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether a reply is under way: an idle connection may be kept, for whoever keeps connections."""
+        return self._task is not None
 
     def break_off(self, how: str) -> None:
         """End the connection here."""

@@ -263,7 +263,7 @@ class _EnoughError(BaseException):
     """It has been shrunk for long enough; no exception that Hypothesis would look into."""
 
 
-def _explore(
+def _explore(  # noqa: PLR0917 - one caller
     theatre: Theatre, adapter: Adapter, rule: Rule, case: Case, seed: int, examples: int
 ) -> tuple[int, Finding | None]:
     """Play *case* with many examples and keep the least that breaks the rule."""

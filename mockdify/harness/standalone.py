@@ -1,5 +1,6 @@
 """A stand-alone server for bug reports: one file, standard library only, that sends the very bytes again."""
 
+# ruff: noqa: E501 - the lines of the script, which is one text
 from __future__ import annotations
 
 import json

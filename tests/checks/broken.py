@@ -78,9 +78,9 @@ class Cumulative(Reader):
 
 class StrictModel(Reader):
     KNOWN = (
-        "message agent_message agent_thought message_end message_replace "
-        "workflow_started workflow_finished text_chunk error"
-    ).split()
+        *("message", "agent_message", "agent_thought", "message_end", "message_replace"),
+        *("workflow_started", "workflow_finished", "text_chunk", "error"),
+    )
 
     def take(self, data):
         event = json.loads(data)

@@ -1,4 +1,4 @@
-"""Adapters: what a client says is taken as it is; what goes wrong with the adapter itself is never blamed on a client."""
+"""What a client says is taken as it is; what goes wrong with the adapter is never blamed on a client."""
 
 import sys
 import textwrap
@@ -121,7 +121,7 @@ class DifyError(Exception):
     status_code, code = 429, "too_many_requests"
 
 
-class ReadTimeout(Exception):
+class ReadTimeout(Exception):  # noqa: N818 - requests calls its own so
     pass
 
 

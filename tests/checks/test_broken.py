@@ -1,4 +1,4 @@
-"""A client with one bug is caught by every rule that is there for that bug; what else it breaks follows from the bug."""
+"""A client with one bug is caught by every rule that is there for it; what else it breaks follows from the bug."""
 
 import pytest
 from broken import BROKEN

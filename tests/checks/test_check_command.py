@@ -1,6 +1,7 @@
 """`check`, `rules` and `rerun`: 0 all held, 1 one broke, 2 the harness could not run."""
 
 import json
+from pathlib import Path
 
 import click
 import pytest
@@ -24,8 +25,8 @@ def run():
 def broken(tmp_path):
     path = tmp_path / "client.py"
     path.write_text(
-        "import sys; sys.path.insert(0, %r)\nfrom broken import BROKEN\nadapter = BROKEN['decodes-each-chunk']\n"
-        % __file__.rpartition("/")[0]
+        f"import sys; sys.path.insert(0, {str(Path(__file__).parent)!r})\n"
+        "from broken import BROKEN\nadapter = BROKEN['decodes-each-chunk']\n"
     )
     return str(path)
 

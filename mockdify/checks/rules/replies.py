@@ -27,6 +27,7 @@ _STREAMING = ("chat.streaming", "completion.streaming", "workflow.streaming")
 _BIG = tuple(
     f"{k:06d} lorem ipsum 你好 dolor sit amet, consectetur adipisci velit, quia non numquam. " for k in range(2_400)
 )
+# ruff: noqa: RUF001 - characters of every kind are what this is about
 _WIDE = ("👋", "👩‍👩‍👧", "é", "你好，世界", "\U0001d11e", "ا", "\u00a0", "\ufeff", "z\u0308")
 _BREAKS = ("one\u2028two", "three\u2029four", "five\x85six", "seven\x0ceight", "nine\r\nten\n\neleven", "\x1c")
 

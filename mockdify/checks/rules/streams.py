@@ -356,7 +356,11 @@ RULES: tuple[Rule, ...] = (
         threads=("musistudio/claude-code-router#1672", "danielmiessler/Fabric#2203", "katanemo/plano#980"),
         fix="Use an incremental UTF-8 decoder (`stream: true` in JavaScript), or split bytes into lines first.",
         check=judge_run,
-        cases=(*(_framing(mode, "characters") for mode in _STREAMING), *_fault("split-utf8"), *_fault("chop")),
+        cases=(
+            *(_framing(mode, "characters") for mode in _STREAMING),
+            *_fault("split-utf8", query="Grüße 你好 👋"),
+            *_fault("chop"),
+        ),
         bugs=("splits-on-chunks", "decodes-each-chunk"),
     ),
     Rule(
