@@ -1,0 +1,1 @@
+"""Running checks against a client: adapters, the stage, the runner, reports."""

@@ -1,0 +1,82 @@
+"""A baseline: what a client is known to break. What is listed passes, what is not fails, what now holds is stale."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from mockdify.errors import MockdifyError
+
+if TYPE_CHECKING:
+    from mockdify.harness.runner import Cell, Report
+
+__all__ = ["Compared", "compare", "read", "write"]
+
+
+def _name(cell: Cell) -> str:
+    return f"{cell.rule.id} {cell.mode}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Compared:
+    """A report beside its baseline."""
+
+    new: tuple[str, ...]
+    stale: tuple[str, ...]
+    known: tuple[str, ...]
+
+    @property
+    def ok(self) -> bool:
+        """Whether all is as listed."""
+        return not self.new and not self.stale
+
+    def told(self) -> str:
+        """In words."""
+        parts = [f"baseline: {len(self.known)} known"]
+        if self.new:
+            parts.append(f"not listed: {', '.join(self.new)}")
+        if self.stale:
+            parts.append(f"stale, they hold now (take them out): {', '.join(self.stale)}")
+        return "; ".join(parts)
+
+
+def read(path: Path) -> dict[str, str]:
+    """The verdicts that a file lists, by `RULE mode`. Made by `--report json=F` too: its failed cells are taken."""
+    try:
+        data = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise MockdifyError(f"cannot read the baseline {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise MockdifyError(f"the baseline {path} is not JSON: {error}") from None
+    if isinstance(data, Mapping) and "cells" in data:
+        return {
+            f"{c['rule']} {c['mode']}": c["verdict"]
+            for c in data["cells"]
+            if c["verdict"] not in ("held", "not-applicable")
+        }
+    known = data.get("known") if isinstance(data, Mapping) else None
+    if not isinstance(known, Mapping) or not all(isinstance(value, str) for value in known.values()):
+        raise MockdifyError(
+            f'the baseline {path} must be {{"known": {{"RULE mode": "verdict", …}}}}; a JSON report will do as well'
+        )
+    return dict(known)
+
+
+def write(path: Path, report: Report) -> None:
+    """List what *report* broke."""
+    known = {_name(cell): cell.verdict for cell in report.failed}
+    path.write_text(json.dumps({"known": known}, indent=2) + "\n", encoding="utf-8")
+
+
+def compare(report: Report, known: Mapping[str, str]) -> Compared:
+    """What is new, what is stale (among the cells that were played), what is as listed."""
+    played = {_name(cell): cell.verdict for cell in report.cells if cell.verdict != "not-applicable"}
+    failed = {_name(cell) for cell in report.failed}
+    return Compared(
+        new=tuple(name for name in played if name in failed and name not in known),
+        stale=tuple(name for name in known if name in played and name not in failed),
+        known=tuple(name for name in known if name in failed),
+    )
