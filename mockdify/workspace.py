@@ -32,6 +32,16 @@ __all__ = ["AppTemplate", "Installed", "Key", "Playback", "Task", "Template", "W
 class Playback(Protocol):
     """What answers in the place of the endpoints: a recording."""
 
+    @property
+    def name(self) -> str:
+        """What it is called: its files."""
+        ...
+
+    @property
+    def left(self) -> tuple[int, int]:
+        """How many of its interactions nobody has asked for, and how many there are."""
+        ...
+
     def reply(self, request: Request, exchange: Exchange) -> Reply:
         """The reply to *request*. Nothing happens before it is iterated."""
         ...

@@ -230,6 +230,7 @@ class _Server:
                 self._learn(one, other)
         elif isinstance(recorded, str) and isinstance(live, str) and is_id(recorded) and is_id(live):
             self.ids.setdefault(recorded, live)
+            self.ids.setdefault(recorded.replace("-", ""), live.replace("-", ""))  # a way to write a UUID
 
 
 def _said(one: Interaction) -> Any:

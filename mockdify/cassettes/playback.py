@@ -57,6 +57,16 @@ class Playback:
         return Playback(self.player.fresh(), pace=self.pace)
 
     @property
+    def name(self) -> str:
+        """The files."""
+        return self.player.name
+
+    @property
+    def left(self) -> tuple[int, int]:
+        """How many interactions nobody has asked for, and how many there are."""
+        return len(self.player.unplayed), len(self.player.interactions)
+
+    @property
     def unplayed(self) -> Sequence[Interaction]:
         """What nobody asked for so far."""
         return [self.player.interactions[index] for index in self.player.unplayed]

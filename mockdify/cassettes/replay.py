@@ -246,6 +246,7 @@ class Player:
     def rewind(self) -> None:
         """Forget what was played and who asked."""
         self._played = bytearray(len(self.interactions))
+        self._asked = bytearray(len(self.interactions))
         self._bound: dict[tuple[str, str], str] = {}
         for queue in self._queues.values():
             queue.at = 0
@@ -253,7 +254,7 @@ class Player:
     @property
     def unplayed(self) -> list[int]:
         """The places of the interactions that nobody asked for."""
-        return [index for index, done in enumerate(self._played) if not done]
+        return [index for index, done in enumerate(self._asked) if not done]
 
     def find(self, asked: Request) -> Play | Miss:
         """The next recorded reply for *asked*, or why there is none. Takes as long in a long cassette as in a short."""
@@ -261,7 +262,7 @@ class Player:
         index = self._choose(wanted)
         if index is None:
             return self._miss(asked, wanted)
-        self._played[index] = 1
+        self._played[index] = self._asked[index] = 1
         self._bind(wanted, self._shapes[index])
         return Play(index=index, interaction=self.interactions[index])
 

@@ -190,6 +190,7 @@ def test_verify_writes_reports_whole_or_not_at_all(cassette, tmp_path):
     assert mockdify("verify", cassette, "--report", "csv=x")[0] == 2
     assert sorted(each.name for each in tmp_path.iterdir()) == ["r.html", "r.json", "run.yaml"]
     assert code == 0
+    assert "there is no such cassette" in mockdify("verify", tmp_path / "no.yaml")[2]
 
 
 def test_verify_finds_nothing_in_the_cassettes_of_this_repository():
@@ -274,3 +275,4 @@ def test_scrub_finds_what_is_left_and_shows_none_of_it(tmp_path):
     (tmp_path / "a.log").write_text("nothing\n")
     assert mockdify("scrub", "--check", tmp_path)[:2] == (0, "no secret found\n")
     assert mockdify("scrub", tmp_path)[0] == 2
+    assert mockdify("scrub", "--check", tmp_path / "nothing")[0] == 2
