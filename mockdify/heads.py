@@ -35,7 +35,7 @@ class Sent(web.StreamResponse):
         super().__init__()
         self._keep_alive = True
 
-    async def prepare(self, request: web.BaseRequest) -> None:  # type: ignore[override]
+    async def prepare(self, request: web.BaseRequest) -> None:
         """There is nothing left to do."""
 
     async def write_eof(self, data: bytes = b"") -> None:
@@ -56,13 +56,13 @@ class Chunks(Sent):
         self._chunked = True
         self._ended = False
 
-    async def prepare(self, request: web.BaseRequest) -> None:  # type: ignore[override]  # noqa: ARG002 - aiohttp's
+    async def prepare(self, request: web.BaseRequest) -> None:  # noqa: ARG002 - aiohttp's
         """Send the head, once."""
         if self._head is not None:
             head, self._head = self._head, None
             send(head, self._incoming)
 
-    async def write(self, data: bytes) -> None:  # type: ignore[override]
+    async def write(self, data: bytes) -> None:  # type: ignore[override]  # we only ever write bytes
         """Send one chunk; wait when the client is behind."""
         if data:
             send(b"%x\r\n%b\r\n" % (len(data), data), self._incoming)
@@ -88,7 +88,12 @@ def send(data: bytes, incoming: web.BaseRequest) -> None:
 
 def usual_head(head: Head, incoming: web.BaseRequest, *, length: int | None) -> bytes | None:
     """The head of a usual answer: with its *length*, or None for a body in chunks. None: not a usual one."""
-    if incoming.version != HttpVersion11 or not incoming.keep_alive or head.status in _BARE or incoming.method == "HEAD":
+    if (
+        incoming.version != HttpVersion11
+        or not incoming.keep_alive
+        or head.status in _BARE
+        or incoming.method == "HEAD"
+    ):
         return None
     lines = _lines(head.status, head.headers, None if head.wire is None else head.wire.reason)
     if lines is None:
@@ -101,7 +106,10 @@ def usual_head(head: Head, incoming: web.BaseRequest, *, length: int | None) -> 
 @lru_cache(maxsize=256)  # an app has a handful of heads
 def _lines(status: int, headers: Headers, reason: str | None) -> bytes | None:
     names = {name.lower() for name, _ in headers}
-    if not names.isdisjoint({"connection", "content-length", "transfer-encoding", "date"}) or "content-type" not in names:
+    if (
+        not names.isdisjoint({"connection", "content-length", "transfer-encoding", "date"})
+        or "content-type" not in names
+    ):
         return None
     said = [f"HTTP/1.1 {status} {cleaned(reason or REASONS.get(status, ''))}"]
     said += [f"{name}: {cleaned(value)}" for name, value in headers]

@@ -15,7 +15,17 @@ from typing import Any, Literal, TypeAlias
 
 from mockdify.steps import Signal, Wait
 
-__all__ = ["FAILURES", "Failure", "Generation", "ModelFailure", "Prices", "count_tokens", "cut", "usage_of", "zero_usage"]
+__all__ = [
+    "FAILURES",
+    "Failure",
+    "Generation",
+    "ModelFailure",
+    "Prices",
+    "count_tokens",
+    "cut",
+    "usage_of",
+    "zero_usage",
+]
 
 Failure: TypeAlias = Literal[
     "rate-limit",
@@ -65,7 +75,9 @@ class Prices:
     currency: str = "USD"
 
 
-_PIECE = re.compile(r"\s*(?:[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]{1,2}|[^\s\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]+)|\s+")
+_PIECE = re.compile(
+    r"\s*(?:[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]{1,2}|[^\s\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]+)|\s+"
+)
 
 
 def cut(answer: str) -> tuple[str, ...]:
@@ -91,7 +103,9 @@ def _price(tokens: int, unit: str, price_unit: str) -> Decimal:
 
 
 @lru_cache(maxsize=4096)
-def _priced(prompt_tokens: int, completion_tokens: int, prompt_unit: str, unit: str, price_unit: str) -> tuple[str, str, str]:
+def _priced(
+    prompt_tokens: int, completion_tokens: int, prompt_unit: str, unit: str, price_unit: str
+) -> tuple[str, str, str]:
     """Prompt, completion and total price. Kept, as a suite asks for the same few over and over."""
     prompt = _price(prompt_tokens, prompt_unit, price_unit)
     completion = _price(completion_tokens, unit, price_unit)

@@ -94,7 +94,11 @@ def counted(lines: Iterable[str]) -> list[str]:
 
 def _is_unknown(exchange: Exchange) -> bool:
     # Dify's own page for a path it does not have (JSON in the guide's profile); a conversation that is not found differs.
-    return exchange.status == 404 and not exchange.fault and exchange.body in (wire.HTML_404, wire.as_ujson(NO_PATH.payload()))
+    return (
+        exchange.status == 404
+        and not exchange.fault
+        and exchange.body in (wire.HTML_404, wire.as_ujson(NO_PATH.payload()))
+    )
 
 
 def _nearest(path: str) -> str:

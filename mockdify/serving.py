@@ -32,7 +32,7 @@ def run_server(template: Template, settings: Settings, *, as_json: bool) -> None
 
 
 def fast_loop() -> Any:
-    """uvloop's loop where the extra `fast` is installed, else asyncio's own."""
+    """Uvloop's loop where the extra `fast` is installed, else asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415 - optional
     except ImportError:
