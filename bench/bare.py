@@ -1,6 +1,6 @@
 """Bare aiohttp doing the same honest work: key, JSON in, ids, JSON out, one write per event, absolute deadlines.
 
-    python bare.py PORT
+python bare.py PORT
 """
 
 import asyncio

@@ -12,7 +12,7 @@ import sys
 import time
 from pathlib import Path
 
-_LENGTH = re.compile(rb"content-length: *(\d+)", re.I)
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 class Client(asyncio.Protocol):
@@ -58,7 +58,8 @@ async def closed(port: int, seconds: float, connections: int, request: bytes) ->
     deadline = time.monotonic() + seconds
     loop = asyncio.get_running_loop()
     clients = [
-        (await loop.create_connection(lambda: Client(request, deadline), "127.0.0.1", port))[1] for _ in range(connections)
+        (await loop.create_connection(lambda: Client(request, deadline), "127.0.0.1", port))[1]
+        for _ in range(connections)
     ]
     await asyncio.wait([client.done for client in clients], timeout=seconds + 10)
     return {"answers": sum(c.answers for c in clients), "errors": sum(c.errors for c in clients)}
@@ -102,5 +103,9 @@ async def paced(port: int, streams: int, events: int, request: bytes) -> dict:
 if __name__ == "__main__":
     kind, port, first, second, file = sys.argv[1:]
     asked = Path(file).read_bytes()
-    job = closed(int(port), float(first), int(second), asked) if kind == "closed" else paced(int(port), int(first), int(second), asked)
+    job = (
+        closed(int(port), float(first), int(second), asked)
+        if kind == "closed"
+        else paced(int(port), int(first), int(second), asked)
+    )
     print(json.dumps(asyncio.run(job)))

@@ -68,7 +68,10 @@ class Running:
             raise LookupError(name)
         started = time.monotonic()
         self.process = subprocess.Popen(
-            ["taskset", "-c", "0", *command], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+            ["taskset", "-c", "0", *command],
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
         )
         while True:
             with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), timeout=1):
@@ -95,7 +98,12 @@ def load(server: Running, kind: str, asked: Asked, scratch: Path, seconds: float
     numbers = [str(streams), str(asked.events)] if kind == "paced" else [str(seconds), "16"]
     words = ["paced" if kind == "paced" else "closed", str(server.port), *numbers, str(request)]
     before = cpu_seconds(server.process.pid)
-    out = subprocess.run(["taskset", "-c", "1", sys.executable, str(HERE / "load.py"), *words], capture_output=True, text=True, check=True)
+    out = subprocess.run(
+        ["taskset", "-c", "1", sys.executable, str(HERE / "load.py"), *words],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
     found = json.loads(out.stdout)
     spent = cpu_seconds(server.process.pid) - before
     count = found["answers"] * (asked.events if kind == "stream" else 1)
@@ -118,7 +126,9 @@ def rounds(names: list[str], kinds: list[str], count: int, seconds: float, strea
                         print(f"left out: {missing}")
                     continue
                 try:
-                    figures.setdefault(("start", name), []).append({"cpu_us": server.start_cpu_ms * 1000, "ms": server.started_ms})
+                    figures.setdefault(("start", name), []).append(
+                        {"cpu_us": server.start_cpu_ms * 1000, "ms": server.started_ms}
+                    )
                     time.sleep(0.3)
                     figures.setdefault(("memory", name), []).append({"cpu_us": memory(server.process.pid)})
                     for kind in kinds:
@@ -147,7 +157,9 @@ def table(figures: dict, names: list[str]) -> str:
             if not mine:
                 cells.append("")
                 continue
-            ratio = statistics.median(a["cpu_us"] / b["cpu_us"] for a, b in zip(mine, base, strict=False) if b["cpu_us"])
+            ratio = statistics.median(
+                a["cpu_us"] / b["cpu_us"] for a, b in zip(mine, base, strict=False) if b["cpu_us"]
+            )
             unit = {"start": "ms", "memory": "MB"}.get(kind, "us")
             value = statistics.median(one["cpu_us"] for one in mine) / (1000 if kind == "start" else 1)
             cell = f"{ratio:.2f} ({value:.0f} {unit})"
@@ -181,7 +193,9 @@ def main() -> None:
     figures = rounds(names, args.workloads.split(","), args.rounds, args.seconds, args.streams)
     shown = [name for name in names if any((kind, name) in figures for kind in WORKLOADS)]
     stamp = f"{datetime.date.today()}, {versions()}, {args.rounds} rounds of {args.seconds:g} s"
-    text = f"{stamp}. Cells: median ratio to bare aiohttp in the same round (median figure).\n\n{table(figures, shown)}\n"
+    text = (
+        f"{stamp}. Cells: median ratio to bare aiohttp in the same round (median figure).\n\n{table(figures, shown)}\n"
+    )
     print("\n" + text)
     if args.write:
         page = args.write.read_text() if args.write.exists() else "<!-- table -->\n<!-- end -->\n"

@@ -98,6 +98,7 @@ def mockoon(port: int, scratch: Path) -> list[str] | None:
     program = shutil.which("mockoon-cli")
     if program is None:
         return None
+
     def reply(ident: str, body: str, kind: str, value: str) -> dict:
         rule = {"target": "body", "modifier": "response_mode", "value": value, "invert": False, "operator": "equals"}
         return {
@@ -106,6 +107,7 @@ def mockoon(port: int, scratch: Path) -> list[str] | None:
             "rules": [rule], "rulesOperator": "OR", "disableTemplating": True, "fallbackTo404": False,
             "default": value == "blocking", "crudKey": "id", "callbacks": [],
         }  # fmt: skip
+
     route = {
         "uuid": "r1", "type": "http", "documentation": "", "method": "post", "endpoint": "v1/chat-messages",
         "responses": [reply("a", _PREPARED, "application/json", "blocking"), reply("b", _EVENTS, "text/event-stream", "streaming")],
@@ -130,7 +132,11 @@ def prism(port: int, scratch: Path) -> list[str] | None:
         "requestBody": {"content": {"application/json": {"schema": {"type": "object", "required": ["query", "user"]}}}},
         "responses": {"200": {"description": "ok", "content": answer}},
     }
-    document = {"openapi": "3.0.3", "info": {"title": "bench", "version": "1"}, "paths": {"/v1/chat-messages": {"post": operation}}}
+    document = {
+        "openapi": "3.0.3",
+        "info": {"title": "bench", "version": "1"},
+        "paths": {"/v1/chat-messages": {"post": operation}},
+    }
     (scratch / "openapi.json").write_text(json.dumps(document))
     return [program, "mock", "-h", "127.0.0.1", "-p", str(port), "-v", "silent", str(scratch / "openapi.json")]
 
@@ -141,7 +147,10 @@ def wiremock(port: int, scratch: Path) -> list[str] | None:
         return None
     mappings = scratch / "mappings"
     mappings.mkdir(exist_ok=True)
-    for name, mode, kind, body in (("a", "blocking", "application/json", _PREPARED), ("b", "streaming", "text/event-stream", _EVENTS)):
+    for name, mode, kind, body in (
+        ("a", "blocking", "application/json", _PREPARED),
+        ("b", "streaming", "text/event-stream", _EVENTS),
+    ):
         stub = {
             "request": {
                 "method": "POST", "url": "/v1/chat-messages",

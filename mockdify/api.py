@@ -56,6 +56,8 @@ class MockDify(World):
         strict_http: keep-alive and connections as Dify's own server has them.
         keepalive: how long an idle connection stays open.
         connections: how many requests are served at once; 0 for any number.
+        cassette: recordings to play, to any key, instead of serving the apps.
+        repeat: what they play when a recorded sequence is used up: `again` (all of it), `last`, or `no`.
         root: the folder where the configuration is looked for and where relative paths begin; None: the current one.
     """
 
@@ -76,6 +78,8 @@ class MockDify(World):
         strict_http: bool | None = None,
         keepalive: Span | None = None,
         connections: int | None = None,
+        cassette: AppSource | Iterable[AppSource] | None = None,
+        repeat: Literal["no", "last", "again"] | None = None,
         host: str = "127.0.0.1",
         port: int = 0,
         root: AppSource | None = None,
@@ -94,6 +98,8 @@ class MockDify(World):
             "strict_http": strict_http,
             "keepalive": keepalive,
             "connections": connections,
+            "cassette": None if cassette is None else [self._root / each for each in _listed(cassette)],
+            "repeat": repeat,
             "host": host,
             "port": port,
         }
@@ -196,10 +202,15 @@ class MockDify(World):
             config, demo = _chosen(config, apps, self._root)
         # Host and port of a file or a variable are those of `mockdify serve`, which may run beside this.
         settings = configuration.merge({**self._options, **changes}, os.environ, config.given, keywords=True)
-        return settings, template_of(config, settings, demo=demo)
+        template = template_of(config, settings, demo=demo)
+        if settings.cassette:
+            from mockdify.cassettes.playback import playing  # noqa: PLC0415 - few servers play one
+
+            template = playing(template, settings)
+        return settings, template
 
 
-def _listed(apps: Iterable[AppSource]) -> list[AppSource]:
+def _listed(apps: AppSource | Iterable[AppSource]) -> list[AppSource]:
     return [apps] if isinstance(apps, str | os.PathLike) else list(apps)
 
 

@@ -43,7 +43,9 @@ class Background:
     """
 
     def __init__(self, template: Template, settings: Settings) -> None:
-        self.engine = Engine(template, time=time.time, control=Control(settings.admin_token) if settings.admin else None)
+        self.engine = Engine(
+            template, time=time.time, control=Control(settings.admin_token) if settings.admin else None
+        )
         self.edge = Edge(
             self.engine,
             coalesce=settings.coalesce,

@@ -14,6 +14,7 @@ import click
 from mockdify import __version__
 from mockdify.cassettes.cli import record, scrub, verify
 from mockdify.errors import MockdifyError
+from mockdify.harness.cli import check, rerun, rules
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -78,11 +79,20 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option(
             "--cassette", multiple=True, type=click.Path(path_type=Path), help="Play this recording, to any key."
         ),
+        click.option(
+            "--from-cassette",
+            "recordings",
+            multiple=True,
+            type=click.Path(path_type=Path),
+            help="Let models say what they said in this recording.",
+        ),
         click.option("--repeat", help="Of a used-up recording: again, last or no. [default: again]"),
         click.option("--fault", "faults", multiple=True, help="A fault for every reply, such as 'cut; event=3'."),
         click.option("--coalesce", is_flag=True, default=None, help="Write unpaced streams in few pieces."),
         click.option("--strict-http", is_flag=True, default=None, help="Keep-alive and connections as Dify's server."),
-        click.option("--admin-token", help="What a caller of the control API must send. [default: nothing, from localhost]"),
+        click.option(
+            "--admin-token", help="What a caller of the control API must send. [default: nothing, from localhost]"
+        ),
         click.option("--no-admin", "admin", is_flag=True, flag_value=False, default=None, help="No control API."),
         click.option("--quiet", is_flag=True, default=None, help="No line per request."),
     ]
@@ -99,6 +109,12 @@ def prepare(apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) 
     loaded = configuration.with_apps(loaded, apps)
     faults = [configuration.fault_from_text(text) for text in flags.pop("faults", ())]
     loaded = replace(loaded, faults=(*loaded.faults, *faults))
+    if recordings := flags.pop("recordings", ()):
+        from mockdify.cassettes.files import load  # noqa: PLC0415 - rarely wanted
+        from mockdify.cassettes.script import answers_of  # noqa: PLC0415
+
+        said = answers_of(one for path in recordings for one in load(path))
+        loaded = replace(loaded, rules=(*loaded.rules, *map(configuration.rule_from, said)))
     flags["cassette"] = [*flags.get("cassette", ())] or None
     settings = configuration.merge(flags, os.environ, loaded.given)
     return with_cassettes(template_of(loaded, settings), settings), settings
@@ -108,9 +124,9 @@ def with_cassettes(template: Any, settings: Any) -> Any:
     """*template*, playing the recordings that *settings* name."""
     if not settings.cassette:
         return template
-    from mockdify.cassettes.playback import playback_of  # noqa: PLC0415 - most servers play none
+    from mockdify.cassettes.playback import playing  # noqa: PLC0415 - most servers play none
 
-    return replace(template, make_playback=playback_of(settings.cassette, settings.pace, repeat=settings.repeat))
+    return playing(template, settings)
 
 
 @main.command()
@@ -163,7 +179,7 @@ def execute(ctx: click.Context, /, apps: tuple[Path, ...], config: Path | None, 
     ctx.exit(run_command(template, settings, ctx.meta["mockdify.command"]))
 
 
-for _command in (record, verify, scrub):
+for _command in (record, verify, scrub, check, rerun, rules):
     main.add_command(_command)
 
 
@@ -189,6 +205,34 @@ def faults(as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("name", required=False)
+@click.option(
+    "--release", type=click.Choice(["1.13", "1.16"]), default="1.16", show_default=True, help="Of which Dify."
+)
+@click.option("--mode", help="For an event: the app mode, where it differs.")
+@click.option("--export", type=click.Choice(["bundle", "openapi"]), help="All contracts as one document on stdout.")
+@_AS_JSON
+def contracts(name: str | None, release: str, mode: str | None, export: str | None, as_json: bool) -> None:
+    """List the contracts of a release, print the one called NAME as JSON Schema, or export them all.
+
+    A bundle is one JSON Schema document; `openapi` is OpenAPI 3.1.
+    """
+    import json  # noqa: PLC0415 - not for --help
+
+    from mockdify import listing  # noqa: PLC0415
+    from mockdify.contracts import bundle, openapi, show  # noqa: PLC0415
+
+    if name and export:
+        msg = "give NAME for one contract or --export for all, not both"
+        raise click.UsageError(msg)
+    if name or export:
+        found = show(name, release, mode=mode) if name else {"bundle": bundle, "openapi": openapi}[str(export)](release)
+        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
+    else:
+        listing.show(listing.contract_rows(release, whole=as_json), as_json=as_json)
+
+
+@main.command()
 @click.argument("releases", nargs=-1, metavar="[A B]")
 @_AS_JSON
 def profiles(releases: tuple[str, ...], as_json: bool) -> None:
@@ -204,7 +248,12 @@ def profiles(releases: tuple[str, ...], as_json: bool) -> None:
 
 
 @main.group("keys", cls=_Group, context_settings=_CONTEXT)
-@click.option("--admin", "url", envvar="MOCKDIFY_ADMIN_URL", help="The server's control API. [default: http://127.0.0.1:5001/_mockdify]")
+@click.option(
+    "--admin",
+    "url",
+    envvar="MOCKDIFY_ADMIN_URL",
+    help="The server's control API. [default: http://127.0.0.1:5001/_mockdify]",
+)
 @click.option("--admin-token", "token", envvar="MOCKDIFY_ADMIN_TOKEN", help="What it was started with.")
 @click.option("--workspace", help="The workspace. [default: the default one]")
 @click.pass_context

@@ -25,8 +25,8 @@ from mockdify.errors import (
     BAD_JSON,
     NO_METHOD,
     NO_PATH,
-    NO_USER,
     NO_SCHEMA,
+    NO_USER,
     NOT_JSON,
     NUL_IN_TEXT,
     UNHANDLED,
@@ -145,7 +145,9 @@ class Engine:
             del self.workspaces[workspace.id]
         workspace.open_replies.set()
 
-    def reset(self, workspace: Workspace, template: Template | None = None, *, key_suffix: str | None = None) -> Workspace:
+    def reset(
+        self, workspace: Workspace, template: Template | None = None, *, key_suffix: str | None = None
+    ) -> Workspace:
         """A fresh world in the place of *workspace*; what still runs in the old one is cut off and heard no more.
 
         Args:
@@ -553,5 +555,3 @@ def _signed_download(workspaces: Iterable[Workspace], request: Request) -> Any:
     if len(parts) != 3 or parts[0] != "files" or parts[2] != "file-preview":
         return None
     return next((found for ws in workspaces if (found := download(ws, request, parts[1])) is not None), None)
-
-

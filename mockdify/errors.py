@@ -31,7 +31,9 @@ class DifyError(Exception):
 
     def payload(self) -> dict[str, Any]:
         """The JSON body, in Dify's key order."""
-        return self.body if self.body is not None else {"code": self.code, "message": self.message, "status": self.status}
+        return (
+            self.body if self.body is not None else {"code": self.code, "message": self.message, "status": self.status}
+        )
 
 
 def invalid_param(message: str) -> DifyError:
@@ -59,7 +61,9 @@ def unauthorized(message: str) -> DifyError:
     return DifyError(401, "unauthorized", message)
 
 
-UNHANDLED = DifyError(500, "unknown", "Internal Server Error", {"message": "Internal Server Error", "code": "unknown", "status": 500})
+UNHANDLED = DifyError(
+    500, "unknown", "Internal Server Error", {"message": "Internal Server Error", "code": "unknown", "status": 500}
+)
 """An exception nobody handled in Dify: other key order, code `unknown`."""
 
 INTERNAL = DifyError(

@@ -15,9 +15,9 @@ __all__ = ["Part", "Request"]
 _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(kw_only=True)  # one per exchange, and freezing costs more than all its fields
 class Request:
-    """One HTTP request: `target` is path and query as sent; header names keep the client's spelling."""
+    """One HTTP request: `target` is path and query as sent; header names keep the client's spelling. Not to be changed."""
 
     method: str
     target: str

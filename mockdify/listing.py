@@ -1,4 +1,4 @@
-"""What `mockdify faults` and `mockdify profiles` list: rows, as a table for people and as JSON for machines."""
+"""What `mockdify faults`, `profiles` and `contracts` list: rows, as a table for people and as JSON for machines."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from mockdify.profiles import Profile
 
-__all__ = ["differing_rows", "fault_rows", "profile_rows", "show"]
+__all__ = ["contract_rows", "differing_rows", "fault_rows", "profile_rows", "show"]
 
 Row = dict[str, Any]
 
@@ -45,6 +45,20 @@ def differing_rows(one: Profile, other: Profile) -> list[Row]:
     from mockdify.profiles import differences  # noqa: PLC0415 - not for the other lists
 
     return [{"what": words, one.name: first, other.name: second} for words, first, second in differences(one, other)]
+
+
+def contract_rows(release: str, *, whole: bool = True) -> list[Row]:
+    """Every contract that holds in *release*; not *whole*: only what a table for people has room for."""
+    from dataclasses import asdict  # noqa: PLC0415 - not for the other lists
+
+    from mockdify.contracts import list_contracts  # noqa: PLC0415
+
+    found = [asdict(info) for info in list_contracts(release)]
+    return (
+        found
+        if whole
+        else [{"name": row["name"], "modes": row["modes"] or None, "title": row["title"]} for row in found]
+    )
 
 
 # ---------------------------------------------------------------------- on the way out

@@ -15,7 +15,17 @@ from typing import Any, Literal, TypeAlias
 
 from mockdify.steps import Signal, Wait
 
-__all__ = ["FAILURES", "Failure", "Generation", "ModelFailure", "Prices", "count_tokens", "cut", "usage_of", "zero_usage"]
+__all__ = [
+    "FAILURES",
+    "Failure",
+    "Generation",
+    "ModelFailure",
+    "Prices",
+    "count_tokens",
+    "cut",
+    "usage_of",
+    "zero_usage",
+]
 
 Failure: TypeAlias = Literal[
     "rate-limit",
@@ -65,7 +75,9 @@ class Prices:
     currency: str = "USD"
 
 
-_PIECE = re.compile(r"\s*(?:[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]{1,2}|[^\s\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]+)|\s+")
+_PIECE = re.compile(
+    r"\s*(?:[\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]{1,2}|[^\s\u3400-\u9fff\u3040-\u30ff\uac00-\ud7af]+)|\s+"
+)
 
 
 def cut(answer: str) -> tuple[str, ...]:
@@ -75,7 +87,15 @@ def cut(answer: str) -> tuple[str, ...]:
 
 def count_tokens(*texts: str) -> int:
     """A plausible number of tokens: pieces as `cut` makes them."""
-    return sum([len(_PIECE.findall(text)) for text in texts if text])
+    return sum([_short(text) if len(text) < _SHORT else len(_PIECE.findall(text)) for text in texts if text])
+
+
+_SHORT = 512
+
+
+@lru_cache(maxsize=1024)  # a suite asks the same few things, with the same prompt
+def _short(text: str) -> int:
+    return len(_PIECE.findall(text))
 
 
 def _price(tokens: int, unit: str, price_unit: str) -> Decimal:
@@ -83,7 +103,9 @@ def _price(tokens: int, unit: str, price_unit: str) -> Decimal:
 
 
 @lru_cache(maxsize=4096)
-def _priced(prompt_tokens: int, completion_tokens: int, prompt_unit: str, unit: str, price_unit: str) -> tuple[str, str, str]:
+def _priced(
+    prompt_tokens: int, completion_tokens: int, prompt_unit: str, unit: str, price_unit: str
+) -> tuple[str, str, str]:
     """Prompt, completion and total price. Kept, as a suite asks for the same few over and over."""
     prompt = _price(prompt_tokens, prompt_unit, price_unit)
     completion = _price(completion_tokens, unit, price_unit)
@@ -185,7 +207,7 @@ class Generation:
         usage = usage_of(
             self.prices,
             self.overrides.get("prompt_tokens", self.prompt_tokens),
-            self.overrides.get("completion_tokens", len([chunk for chunk in self.said if chunk])),
+            self.overrides.get("completion_tokens", len(self.said) - self.said.count("")),
             latency=round(end - self._started, 6),
             first=round(self._first - self._started, 6),
             rest=round(end - self._first, 6),

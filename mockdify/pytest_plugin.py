@@ -5,6 +5,7 @@ Loaded with every pytest run of the environment, so it imports nothing heavy unt
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,10 +14,12 @@ from mockdify.errors import MockdifyError
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+    from pathlib import Path
 
     from mockdify.api import MockDify
     from mockdify.handles import World
     from mockdify.journal import Exchange
+    from mockdify.recordings import PlayedCassette, RecordedCassette
 
 _OPTIONS = {
     "profile": "Dify release to behave as: 1.16, 1.13 or guide.",
@@ -26,12 +29,19 @@ _OPTIONS = {
     "clock": "real, frozen, or a time such as 2026-01-01T00:00:00Z.",
     "ping_interval": "Silence before a ping.",
 }
+_CASSETTE_OPTIONS = {
+    "record": "Record the cassettes of tests: none (play them), once (those that are not there), or all (anew).",
+    "upstream": "The real Dify to record from, such as https://api.dify.ai/v1. [default: DIFY_UPSTREAM]",
+    "cassette_dir": "Where cassettes are, relative to the root folder. [default: `cassettes` beside the test's file]",
+}
 _MARK_ARGUMENTS = ("profile", "seed", "apps", "clock", "pace", "strict")
 _MARKS = """\
 mockdify(*, profile, seed, apps, clock, pace, strict=True): how the test's mock Dify is made; strict=False: what its \
 client did wrong does not fail the test
 mockdify_fault(name, *, times=1, after=0, on, when, retry_after, **options): inject a fault before the test; `mockdify \
 faults` lists them
+mockdify_cassette(name, *, repeat="no", pace, secrets): the recording that the fixture `mockdify_cassette` plays, or \
+records with --mockdify-record
 """
 
 
@@ -95,6 +105,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("mockdify", "mockdify: a mock Dify server")
     for name, words in _OPTIONS.items():
         group.addoption(f"--mockdify-{name.replace('_', '-')}", dest=f"mockdify_{name}", default=None, help=words)
+    for name, words in _CASSETTE_OPTIONS.items():
+        choices = {"choices": ("none", "once", "all"), "default": "none"} if name == "record" else {}
+        group.addoption(f"--mockdify-{name.replace('_', '-')}", dest=f"mockdify_{name}", help=words, **choices)
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -169,6 +182,81 @@ def _mockdify(request: pytest.FixtureRequest, mockdify_server: MockDify) -> Iter
 def mock_dify(mockdify: MockDify) -> MockDify:
     """The fixture `mockdify` by another name, for modules where that is the imported package."""
     return mockdify
+
+
+@pytest.fixture
+def mockdify_cassette(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[PlayedCassette | RecordedCassette]:
+    """The cassette that `@pytest.mark.mockdify_cassette("name")` names: a server that plays it, to any key.
+
+    With --mockdify-record it is recorded through a proxy instead; `base_url` and `key` are then those to record with.
+    A played one fails the test at its end when something was asked that it has not.
+    """
+    from mockdify.api import MockDify  # noqa: PLC0415 - when a test asks for it
+
+    try:
+        path, said = _cassette_of(request.node)
+        made = _recorder(request.config, tmp_path_factory, path, said) or _player(path, said)
+        made.start()
+        if isinstance(made, MockDify):
+            for name, fault_options in _mark_faults(request.node):
+                made.inject(name, **fault_options)
+    except MockdifyError as mistake:
+        pytest.fail(f"mockdify: {mistake}", pytrace=False)
+    watch = None
+    if isinstance(made, MockDify):
+        watch = _Watch(made, ())
+        request.node.stash.setdefault(_watched, watch)
+    try:
+        yield made
+        wrong = watch.problems() if watch is not None and not watch.failed else []
+    finally:
+        if watch is not None:
+            watch.give_back()
+        made.stop()
+    if wrong:
+        pytest.fail("\n  ".join(["mockdify: the cassette and the test do not fit:", *wrong]), pytrace=False)
+
+
+def _cassette_of(item: pytest.Item) -> tuple[Path, dict[str, Any]]:
+    """Where the cassette of a test is, and what else its mark says. Without a mark it is called like the test."""
+    mark = item.get_closest_marker("mockdify_cassette")
+    name = f"{item.path.stem}/{item.name}" if mark is None or not mark.args else str(mark.args[0])
+    said = dict(mark.kwargs) if mark is not None else {}
+    unknown = set(said) - {"repeat", "pace", "secrets"}
+    if unknown or (mark is not None and len(mark.args) > 1):
+        wrong = next(iter(unknown), mark.args[1:] if mark is not None else "")
+        raise MockdifyError(f"@pytest.mark.mockdify_cassette takes a name, repeat, pace and secrets; got {wrong!r}")
+    given = item.config.getoption("mockdify_cassette_dir")
+    folder = item.config.rootpath / given if given else item.path.parent / "cassettes"
+    clean = "".join(each if each.isalnum() or each in "/._- " else "-" for each in name)
+    return folder / (clean if clean.endswith((".yaml", ".yml")) else f"{clean}.yaml"), said
+
+
+def _recorder(
+    config: pytest.Config, factory: pytest.TempPathFactory, path: Path, said: dict[str, Any]
+) -> RecordedCassette | None:
+    """What records *path* in this run; None when it is to be played."""
+    mode = config.getoption("mockdify_record")
+    if mode == "none":
+        return None
+    from mockdify.recordings import RecordedCassette, is_recorded  # noqa: PLC0415 - only when somebody records
+
+    base = factory.getbasetemp()
+    run = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "mockdify-cassettes"
+    if not is_recorded(mode, path, run):
+        return None
+    upstream = config.getoption("mockdify_upstream") or os.environ.get("DIFY_UPSTREAM")
+    if not upstream:
+        raise MockdifyError("--mockdify-record needs a real Dify: give --mockdify-upstream URL, or set DIFY_UPSTREAM")
+    return RecordedCassette(path, upstream, secrets=said.get("secrets", ()), fresh=mode == "all", run=run)
+
+
+def _player(path: Path, said: dict[str, Any]) -> PlayedCassette:
+    from mockdify.recordings import PlayedCassette  # noqa: PLC0415 - when the first test asks for it
+
+    return PlayedCassette(path, repeat=said.get("repeat", "no"), pace=said.get("pace"), secrets=said.get("secrets", ()))
 
 
 def _options(config: pytest.Config) -> dict[str, Any]:

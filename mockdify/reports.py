@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 __all__ = ["counted", "exchange_line", "journal_lines", "off_contract", "problems", "refusals"]
 
 _MOST_LINES = 60
+_OURS = ("mockdify failed", "not recorded")
+"""How warnings begin that no reply of Dify's would have."""
 _MESSAGE = 160
 
 
@@ -72,7 +74,7 @@ def problems(exchanges: Iterable[Exchange], faults: Iterable[FaultRule]) -> list
             found.append(f"unknown path: {asked}{_nearest(exchange.path)}")
         if 200 <= exchange.status < 300:
             found += (f"off contract: {asked}: {said}" for said in off_contract(exchange))
-        found += (f"{asked}: {warning}" for warning in exchange.warnings if warning.startswith("mockdify failed"))
+        found += (f"{asked}: {warning}" for warning in exchange.warnings if warning.startswith(_OURS))
     return [*counted(found), *map(_unmet, filter(is_unmet, faults))]
 
 
@@ -92,7 +94,11 @@ def counted(lines: Iterable[str]) -> list[str]:
 
 def _is_unknown(exchange: Exchange) -> bool:
     # Dify's own page for a path it does not have (JSON in the guide's profile); a conversation that is not found differs.
-    return exchange.status == 404 and not exchange.fault and exchange.body in (wire.HTML_404, wire.as_ujson(NO_PATH.payload()))
+    return (
+        exchange.status == 404
+        and not exchange.fault
+        and exchange.body in (wire.HTML_404, wire.as_ujson(NO_PATH.payload()))
+    )
 
 
 def _nearest(path: str) -> str:

@@ -19,8 +19,9 @@ from multidict import CIMultiDict
 
 from mockdify.engine import BODY_LIMIT, Engine, Handling
 from mockdify.errors import MockdifyError
+from mockdify.heads import SENT, SERVER, Chunks, cleaned, send, usual_head
 from mockdify.http import Request
-from mockdify.intake import LONGEST_LINE, BrokenError, Intake, Listener, StalledError, refuse, turned_away
+from mockdify.intake import LONGEST_LINE, BrokenError, Connection, Intake, Listener, StalledError, refuse, turned_away
 from mockdify.steps import Abort, Body, Head, Headers, Leaving, OnWire, Raw, Reply, Signal, Step, Wait
 from mockdify.waits import FOREVER, Waiter, Wheel
 from mockdify.wire import REASONS
@@ -46,7 +47,6 @@ _SETTLE = 0.02
 _USUAL = OnWire()
 _TURNS_TO_LEAVE = 8
 """Turns of the loop from a client's FIN to the end of its exchange: read, close, connection lost, cancel, and some."""
-_NOT_IN_HEADERS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _SERVER = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
 
 
@@ -95,7 +95,7 @@ class Edge:
         self._wheel = Wheel(loop)
         self._slots = asyncio.Semaphore(self._connections) if self._connections else None
         self._listener = Listener(
-            self._serve,
+            self._answer if self._slots is None else self._in_turn,
             self._other_method,
             level=self._level,
             handler_cancellation=True,
@@ -163,9 +163,8 @@ class Edge:
         return any(getattr(one, "is_leaving", False) for one in connections)
 
     # ------------------------------------------------------------------ one request
-    async def _serve(self, incoming: web.BaseRequest) -> web.StreamResponse:
-        if self._slots is None:
-            return await self._answer(incoming)
+    async def _in_turn(self, incoming: web.BaseRequest) -> web.StreamResponse:
+        assert self._slots is not None
         async with self._slots:
             return await self._answer(incoming)
 
@@ -237,7 +236,7 @@ class Edge:
             if taken:
                 if expects and incoming.transport is not None:
                     incoming.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                if getattr(incoming.protocol, "is_broken", False):
+                if isinstance(incoming.protocol, Connection) and incoming.protocol.is_broken:
                     raise BrokenError
                 taken = await intake.read(incoming.content, patience=self._patience, allow=allow)
             if not taken:
@@ -252,16 +251,21 @@ class Edge:
         steps, workspace = handling.steps, handling.workspace
         waiter = Waiter(self._wheel, workspace.clock, workspace.open_replies)
         self._open[waiter] = workspace
+        connection = incoming.protocol
+        if isinstance(connection, Connection):
+            connection.waiter = waiter
         leaving: Leaving = "finish"  # before the status line Dify does not see that its client has left
         try:
-            first = await _silence(steps, waiter, incoming)
+            first = next(steps, None)
+            if not isinstance(first, Head):
+                first = await _silence(steps if first is None else chain([first], steps), waiter, incoming)
             if isinstance(first, Abort):
                 return _abort(incoming, first)
             leaving = first.leaving
             return await self._reply(first, steps, waiter, handling, incoming)
         except (asyncio.CancelledError, ConnectionError) as gone:
             if leaving == "finish" and not waiter.closed.is_set:
-                self._finish(handling)
+                self._finish(handling, waiter.interrupted)
             if isinstance(gone, asyncio.CancelledError):
                 raise
             return _abort(incoming, Abort("close"))
@@ -270,6 +274,8 @@ class Edge:
                 handling.exchange.close("reset")
             del self._open[waiter]
             waiter.close()
+            if isinstance(connection, Connection):
+                connection.waiter = None
             _close(handling.steps)
 
     async def _reply(
@@ -308,19 +314,20 @@ class Edge:
         return response
 
     # ------------------------------------------------------------------ after the client has left
-    def _finish(self, handling: Handling) -> None:
-        """Run the rest of a reply unheard: what Dify has begun goes on without its client."""
+    def _finish(self, handling: Handling, wait: Wait | None = None) -> None:
+        """Run the rest of a reply unheard, from *wait* on: what Dify has begun goes on without its client."""
         handling.exchange.close("client gone")
         steps, handling.steps = handling.steps, iter(())
-        task = asyncio.create_task(self._unheard(steps, handling.workspace))
+        rest = steps if wait is None else chain([wait], steps)
+        task = asyncio.create_task(self._unheard(rest, steps, handling.workspace))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _unheard(self, steps: Reply, workspace: Workspace) -> None:
+    async def _unheard(self, rest: Iterator[Step], steps: Reply, workspace: Workspace) -> None:
         assert self._wheel is not None
         waiter = Waiter(self._wheel, workspace.clock, workspace.open_replies)
         try:
-            for count, step in enumerate(steps):
+            for count, step in enumerate(rest):
                 if isinstance(step, Wait):
                     if step.until == FOREVER and step.wake is None:
                         return  # until the client leaves: it has
@@ -358,11 +365,16 @@ async def _silence(steps: Iterator[Step], waiter: Waiter, incoming: web.BaseRequ
 def _response_for(head: Head, incoming: web.BaseRequest) -> web.StreamResponse:
     """The response that *head* opens: in chunks where the client's HTTP has them, or up to the connection's end."""
     wire = head.wire or _USUAL
+    if head.length is None and not wire.until_close:
+        usual = usual_head(head, incoming, length=None)
+        if usual is not None:
+            return Chunks(usual, incoming)
     made = UntilClose if wire.until_close else web.StreamResponse
     response = made(status=head.status, reason=wire.reason or REASONS.get(head.status), headers=_lines(head, incoming))
     if head.length is not None:
         response.headers["Content-Length"] = str(head.length)
     elif wire.until_close:
+        response.headers["Connection"] = "close"
         response.force_close()
     elif incoming.version >= HttpVersion11:
         response.enable_chunked_encoding()
@@ -371,6 +383,11 @@ def _response_for(head: Head, incoming: web.BaseRequest) -> web.StreamResponse:
 
 async def _whole(head: Head, data: bytes, closed: Signal, incoming: web.BaseRequest) -> web.StreamResponse:
     """An answer of known length, in one write."""
+    if len(data) <= _PRESSURE:
+        usual = usual_head(head, incoming, length=len(data))
+        if usual is not None:
+            send(usual + data, incoming)
+            return SENT
     response = web.Response(
         status=head.status,
         reason=REASONS.get(head.status) if head.wire is None else head.wire.reason,
@@ -397,7 +414,7 @@ async def _one_by_one(
             count += 1
             if chunked and count > 1 and data:  # the head is out
                 if _write_chunk(protocol, data):
-                    await response.drain()
+                    await incoming.writer.drain()
             else:
                 await response.write(data)
             if count == 1 or count % _YIELD_EVERY == 0:
@@ -501,12 +518,10 @@ def _close(steps: Iterator[Step]) -> None:
 
 # ---------------------------------------------------------------------- heads
 def _lines(head: Head, incoming: web.BaseRequest) -> CIMultiDict[str]:
-    """The header lines of an answer. What came from a client, such as a file's type, cannot break out of its line."""
-    lines = CIMultiDict(head.headers)
-    if not all(map(str.isprintable, lines.values())):
-        lines = CIMultiDict((name, _NOT_IN_HEADERS.sub("", value)) for name, value in head.headers)
+    """The header lines of an answer that aiohttp writes."""
+    lines = CIMultiDict((name, cleaned(value)) for name, value in head.headers)
     if "Server" not in lines:
-        lines["Server"] = "gunicorn"
+        lines["Server"] = SERVER
     if incoming.keep_alive and incoming.version >= HttpVersion11 and "Connection" not in lines:
         lines["Connection"] = "keep-alive"
     return lines

@@ -32,7 +32,7 @@ def run_server(template: Template, settings: Settings, *, as_json: bool) -> None
 
 
 def fast_loop() -> Any:
-    """uvloop's loop where the extra `fast` is installed, else asyncio's own."""
+    """Uvloop's loop where the extra `fast` is installed, else asyncio's own."""
     try:
         import uvloop  # noqa: PLC0415 - optional
     except ImportError:
@@ -69,6 +69,10 @@ async def _serve(template: Template, settings: Settings, *, as_json: bool) -> No
         banner(edge, settings, sys.stdout)
     await stopped.wait()
     await edge.stop()
+    playback = engine.default.playback
+    if playback is not None and not settings.quiet and playback.left[0]:
+        left, count = playback.left
+        print(f"{left} of {count} recorded interactions were never asked for", file=sys.stderr)
 
 
 def ready_line(edge: Edge) -> str:
@@ -114,7 +118,10 @@ def banner(edge: Edge, settings: Settings, out: TextIO) -> None:
     """What a person sees: the address, a key per app, the faults, one line to paste."""
     workspace = edge.engine.default
     width = max(map(len, workspace.keys), default=0)
-    print(f"mockdify serves {workspace.profile.serves} at {edge.url}", file=out)
+    if workspace.playback is not None:
+        print(f"mockdify plays {workspace.playback.name} at {edge.url}, to any key", file=out)
+    else:
+        print(f"mockdify serves {workspace.profile.serves} at {edge.url}", file=out)
     for name, token in workspace.keys.items():
         mode = workspace.apps[name].mode if name in workspace.apps else "knowledge"
         print(f"  {name:<{width}}  {token}  ({mode})", file=out)

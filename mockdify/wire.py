@@ -43,8 +43,9 @@ REASONS = {
 }
 """Werkzeug writes its phrases in capitals."""
 
-_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True).encode
-_spaced = json.JSONEncoder(ensure_ascii=True).encode
+# What is encoded here was made of a request or built by us: it holds no cycle to look for.
+_compact = json.JSONEncoder(separators=(",", ":"), ensure_ascii=True, check_circular=False).encode
+_spaced = json.JSONEncoder(ensure_ascii=True, check_circular=False).encode
 
 
 def as_ujson(value: Any) -> bytes:

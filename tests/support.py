@@ -19,7 +19,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mockdify.apps import App, default_key, demo_apps, parse_app
+from mockdify.apps import DEMO_KEYS, App, default_key, demo_apps, parse_app
 from mockdify.assemble import template_of
 from mockdify.config import load, merge
 from mockdify.engine import Engine
@@ -28,7 +28,7 @@ from mockdify.profiles import profile_named
 from mockdify.script import Script
 from mockdify.sse import decode
 from mockdify.steps import Abort, Body, Head, Wait
-from mockdify.workspace import Template
+from mockdify.workspace import AppTemplate, Template
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -206,15 +206,12 @@ class World:
         **template: Any,
     ) -> None:
         rules, nodes = tuple(rules), {app: tuple(many) for app, many in (nodes or {}).items()}
-        if apps:
-            known = [app if isinstance(app, App) else parse_app(app[1], name=app[0], source=app[0]) for app in apps]
-            keyed = [(app, {"default": default_key(app.name)}) for app in known]
-        else:
-            keyed = [(app, {"default": f"app-{name}-demo"}) for name, app in demo_apps().items()]
-        installed = tuple((app, {"keys": keys, **(said or {}).get(app.name, {})}) for app, keys in keyed)
+        read = [app if isinstance(app, App) else parse_app(app[1], name=app[0], source=app[0]) for app in apps]
+        keyed = [(app, default_key(app.name)) for app in read]
+        keyed = keyed or [(app, DEMO_KEYS[name]) for name, app in demo_apps().items()]
         made = Template(
             profile=profile_named(profile),
-            apps=installed,
+            apps=tuple(installable(app, key, **(said or {}).get(app.name, {})) for app, key in keyed),
             make_script=lambda: Script(rules=rules, defaults=defaults, nodes=nodes),
             **template,
         )
@@ -326,6 +323,11 @@ class World:
     ) -> Said:
         fields = [] if user is None else [("user", user)]
         return self.post("/files/upload", app=app, form=form_of(*fields, ("file", name, kind, data)))
+
+
+def installable(app: App, key: str, **said: Any) -> AppTemplate:
+    """*app* as a template has it; *said* are further fields of `AppTemplate`."""
+    return AppTemplate(name=app.name, mode=app.mode, load=lambda: app, **{"keys": {"default": key}, **said})
 
 
 def template_in(path: Path, **flags: Any) -> Template:

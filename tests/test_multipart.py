@@ -49,9 +49,9 @@ SOME = [("user", None, None, b"alice"), ("file", "a.png", "image/png", b"\x89PNG
 DATA = st.one_of(
     st.binary(max_size=80),
     # what looks like a boundary for a while
-    st.lists(st.sampled_from([b"\r", b"\n", b"--", b"\r\n--", b"front", b"\r\n--frontie", b"-", b"x"]), max_size=12).map(
-        b"".join
-    ),
+    st.lists(
+        st.sampled_from([b"\r", b"\n", b"--", b"\r\n--", b"front", b"\r\n--frontie", b"-", b"x"]), max_size=12
+    ).map(b"".join),
 ).filter(lambda data: b"\r\n--frontier" not in b"\r\n" + data)
 PARTS = st.lists(
     st.tuples(

@@ -124,7 +124,9 @@ def test_headers_are_those_of_dify(live):
     assert headers["Server"] == "gunicorn"
     assert headers["Connection"] == "keep-alive"
     assert "Date" in headers
-    assert not [name for name, value in headers.items() if "aiohttp" in value.lower() or "mock" in (name + value).lower()]
+    assert not [
+        name for name, value in headers.items() if "aiohttp" in value.lower() or "mock" in (name + value).lower()
+    ]
 
 
 # ---------------------------------------------------------------------- pieces

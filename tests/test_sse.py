@@ -16,10 +16,13 @@ ENVELOPE = Envelope.chat(conversation_id="c", message_id="m", created_at=1, task
 
 # Text that is likely to hit what a decoder may get wrong.
 WILD = st.text(
-    st.sampled_from("\r\n: \ufeff\u2028\u2029\x85\x0b\x0c\x00adetvn") | st.characters(exclude_categories=["Cs"]), max_size=40
+    st.sampled_from("\r\n: \ufeff\u2028\u2029\x85\x0b\x0c\x00adetvn") | st.characters(exclude_categories=["Cs"]),
+    max_size=40,
 )
 STREAMS = st.lists(
-    st.sampled_from(["\n", "\r", "\r\n", "\n\n", "data: a", "data:b", "data", "data: ", ": ping", "event: x", "event:", "id: 1"])
+    st.sampled_from(
+        ["\n", "\r", "\r\n", "\n\n", "data: a", "data:b", "data", "data: ", ": ping", "event: x", "event:", "id: 1"]
+    )
     | WILD,
     max_size=12,
 ).map("".join)
@@ -85,7 +88,9 @@ def test_bytes_that_are_no_utf8_break_nothing(data, places):
 
 @given(st.lists(WILD, max_size=6), st.lists(st.integers(min_value=0)))
 def test_decoding_gives_back_what_was_encoded(answers, places):
-    stream = b"".join(encode(Message(id="m", answer=answer, from_variable_selector=None), ENVELOPE) for answer in answers)
+    stream = b"".join(
+        encode(Message(id="m", answer=answer, from_variable_selector=None), ENVELOPE) for answer in answers
+    )
     frames = decode(cut_at(stream, places))
     assert [json.loads(frame.data)["answer"] for frame in frames] == answers
 
@@ -121,7 +126,7 @@ def test_an_event_is_one_line_whatever_it_says(answer):
         pytest.param("data: a\n\ndata: b\n", ["a"], id="a finished line in an unfinished block too"),
         pytest.param("id: 7\nretry: 10\nnope: x\ndata: a\n\n", ["a"], id="other fields"),
         pytest.param("Data: x\n data: y\ndata: a\n\n", ["a"], id="names are exact"),
-        pytest.param("data: {\"a\": \"b: c\"}\n\n", ['{"a": "b: c"}'], id="only the first colon counts"),
+        pytest.param('data: {"a": "b: c"}\n\n', ['{"a": "b: c"}'], id="only the first colon counts"),
         pytest.param("\n\n\n\ndata: a\n\n\n\n", ["a"], id="blank lines alone are nothing"),
     ],
 )

@@ -136,7 +136,7 @@ def _secrets(extra: tuple[str, ...]) -> list[str | re.Pattern[str]]:
 
 # ---------------------------------------------------------------------- verify
 @click.command()
-@click.argument("cassettes", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True), metavar="PATH...")
+@click.argument("cassettes", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
 @click.option(
     "--fail-on",
     type=click.Choice(["info", "warn", "error"]),
@@ -226,11 +226,14 @@ def _write(path: Path, text: str) -> None:
 @click.command()
 @click.option("--check", is_flag=True, required=True, help="Only look: nothing is changed.")
 @click.option("--scrub", "extra", multiple=True, metavar="TEXT", help="A further secret, or /a regular expression/.")
-@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path, exists=True), metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
 def scrub(*, check: bool, extra: tuple[str, ...], paths: tuple[Path, ...]) -> None:  # noqa: ARG001 - looking is all
     """Find secrets left in cassettes, logs and reports; PATH is a file or a folder. Exit 1 when there are any."""
     from mockdify.cassettes import scrub as scrubbing  # noqa: PLC0415
 
+    for path in paths:
+        if not path.exists():
+            raise MockdifyError(f"{path}: there is no such file or folder")
     found = scrubbing.check(paths, extra=_secrets(extra))
     for finding in found:
         click.echo(finding)

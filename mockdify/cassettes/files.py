@@ -19,7 +19,7 @@ from mockdify.cassettes import text
 from mockdify.errors import MockdifyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from types import TracebackType
 
     from mockdify.cassettes.interaction import Interaction
@@ -245,7 +245,9 @@ class Writer:
         DamagedCassetteError: The file is there but is no whole cassette.
     """
 
-    def __init__(self, path: str | os.PathLike[str], *, wait: float = 0.0, fresh: bool = False) -> None:
+    def __init__(
+        self, path: str | os.PathLike[str], *, wait: float = 0.0, fresh: bool | Callable[[], bool] = False
+    ) -> None:
         self.path = Path(path)
         self._lock_file = _lock(self.path, wait)
         self._file: IO[bytes] | None = None
@@ -254,7 +256,7 @@ class Writer:
         self.old: list[Interaction] = []
         """What was there before; empty when *fresh* asked for it to be replaced by the first new interaction."""
         try:
-            self._open(fresh=fresh)
+            self._open(fresh=fresh if isinstance(fresh, bool) else fresh())  # asked while nobody else may write
         except BaseException:
             _unlock(self._lock_file, _lock_path(self.path))
             raise

@@ -7,6 +7,7 @@ goes out as events, since faults count events and may end a stream with one of t
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -27,9 +28,11 @@ if TYPE_CHECKING:
     from mockdify.durations import Pace as Speed
     from mockdify.http import Request
     from mockdify.journal import Exchange
+    from mockdify.settings import Settings
     from mockdify.steps import Reply
+    from mockdify.workspace import Template
 
-__all__ = ["Playback", "playback_of", "speed_of"]
+__all__ = ["Playback", "playback_of", "playing", "speed_of"]
 
 NOT_RECORDED = "mockdify_not_recorded"
 STATUS = 404
@@ -52,6 +55,16 @@ class Playback:
     def fresh(self) -> Playback:
         """The same for another workspace, from the start."""
         return Playback(self.player.fresh(), pace=self.pace)
+
+    @property
+    def name(self) -> str:
+        """The files."""
+        return self.player.name
+
+    @property
+    def left(self) -> tuple[int, int]:
+        """How many interactions nobody has asked for, and how many there are."""
+        return len(self.player.unplayed), len(self.player.interactions)
 
     @property
     def unplayed(self) -> Sequence[Interaction]:
@@ -164,3 +177,8 @@ def playback_of(
     """
     playback = Playback(Player.load(*paths, extra=extra, repeat=repeat), pace=speed_of(pace))
     return playback.fresh
+
+
+def playing(template: Template, settings: Settings) -> Template:
+    """*template*, whose workspaces play the recordings that *settings* name."""
+    return replace(template, make_playback=playback_of(settings.cassette, settings.pace, repeat=settings.repeat))

@@ -133,7 +133,7 @@ class Recorder:
         host: Where to listen.
         port: Where to listen; 0 picks a free one.
         note: A sentence on where this comes from, kept with each exchange.
-        fresh: Replace what is in the cassette.
+        fresh: Replace what is in the cassette; or what tells so, once nobody else may write it.
         on_progress: Called after every change of `progress`.
     """
 
@@ -146,7 +146,7 @@ class Recorder:
         host: str = "127.0.0.1",
         port: int = 0,
         note: str = "",
-        fresh: bool = False,
+        fresh: bool | Callable[[], bool] = False,
         wait: float = 0.0,
         on_progress: OnProgress | None = None,
     ) -> None:

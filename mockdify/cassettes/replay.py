@@ -173,6 +173,10 @@ class _Queue:
             self.at += 1
         return self.places[self.at] if self.at < len(self.places) else None
 
+    def back_to(self, place: int) -> None:
+        """Look at *place* again."""
+        self.at = min(self.at, bisect_left(self.places, place))
+
 
 class Player:
     """Finds the recorded reply for each request of a run, and remembers what was played.
@@ -242,6 +246,7 @@ class Player:
     def rewind(self) -> None:
         """Forget what was played and who asked."""
         self._played = bytearray(len(self.interactions))
+        self._asked = bytearray(len(self.interactions))
         self._bound: dict[tuple[str, str], str] = {}
         for queue in self._queues.values():
             queue.at = 0
@@ -249,7 +254,7 @@ class Player:
     @property
     def unplayed(self) -> list[int]:
         """The places of the interactions that nobody asked for."""
-        return [index for index, done in enumerate(self._played) if not done]
+        return [index for index, done in enumerate(self._asked) if not done]
 
     def find(self, asked: Request) -> Play | Miss:
         """The next recorded reply for *asked*, or why there is none. Takes as long in a long cassette as in a short."""
@@ -257,7 +262,7 @@ class Player:
         index = self._choose(wanted)
         if index is None:
             return self._miss(asked, wanted)
-        self._played[index] = 1
+        self._played[index] = self._asked[index] = 1
         self._bind(wanted, self._shapes[index])
         return Play(index=index, interaction=self.interactions[index])
 
@@ -299,8 +304,9 @@ class Player:
             return queue.places[-1]
         for index in queue.places:
             self._played[index] = 0
-        for each in self._queues.values():
-            each.at = 0
+            shape_ = self._shapes[index]
+            for tier in _tiers(shape_, shape_.ids, shape_.user, shape_.credential):
+                self._queues[tier].back_to(index)
         return queue.places[0]
 
     def _ids(self, wanted: Shape) -> tuple[str, ...]:

@@ -69,6 +69,8 @@ class Report:
     outside: int = 0
     """Interactions of routes that the contracts do not cover."""
     releases: tuple[str, ...] = field(default=())
+    asked: int | None = None
+    """How many were asked of a live server; None when none was."""
 
     @property
     def worst(self) -> Grade | None:
@@ -83,11 +85,17 @@ class Report:
         counts = Counter(drift.grade for drift in self.drifts)
         told = ", ".join(f"{counts[grade]} {grade}" for grade in reversed(GRADES) if counts[grade]) or "nothing drifted"
         rest = f", {self.outside} outside the contracts" if self.outside else ""
+        rest += f", {self.asked} asked of the live server" if self.asked is not None else ""
         return f"{self.cassettes} cassettes, {self.interactions} interactions{rest}: {told}"
 
     def as_json(self) -> str:
         """The report for machines."""
-        head = {"cassettes": self.cassettes, "interactions": self.interactions, "outside": self.outside}
+        head = {
+            "cassettes": self.cassettes,
+            "interactions": self.interactions,
+            "outside": self.outside,
+            "asked": self.asked,
+        }
         rest = {"releases": self.releases, "worst": self.worst, "drifts": [asdict(drift) for drift in self.drifts]}
         return json.dumps({**head, **rest}, ensure_ascii=False, indent=1)
 
@@ -134,7 +142,7 @@ def verify(
         interactions = load(path)
         files, count = files + 1, count + len(interactions)
         if max_age_days is not None:
-            drifts += _aged(path, interactions, max_age_days, today or datetime.now(UTC))
+            drifts += aged(path, interactions, max_age_days, today or datetime.now(UTC))
         for number, one in enumerate(interactions, start=1):
             held_to = release or release_of(one)
             contracts = Contracts.load(held_to)
@@ -188,8 +196,8 @@ def release_of(one: Interaction) -> str:
     return str(one.dify.get("profile") or one.dify.get("version") or "1.16")
 
 
-def _aged(path: Path, interactions: Sequence[Interaction], days: float, today: datetime) -> Iterator[Drift]:
-    """The age of the oldest interaction, when that is too high; and of those that do not say theirs."""
+def aged(path: Path, interactions: Sequence[Interaction], days: float, today: datetime) -> Iterator[Drift]:
+    """What is to say of the age of the oldest interaction, and of those that do not say theirs."""
     stamps = [str(one.dify.get("recorded_at") or one.about.get("at") or "") for one in interactions]
     ages = [(today - moment).days for stamp in stamps if (moment := _moment(stamp)) is not None]
     drift = partial(Drift, cassette=str(path), interaction=0, request="", where="cassette")

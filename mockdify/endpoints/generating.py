@@ -233,8 +233,7 @@ def metadata(
 def take_inputs(ctx: Context, conversation: Conversation | None = None) -> dict[str, Any]:
     """The request's `inputs` as the app's form takes them; files as the values that events and records show.
 
-    Args:
-        conversation: the one that goes on; its own inputs stand where the profile freezes them.
+    Where the profile freezes inputs, those of the *conversation* that goes on stand.
     """
     if conversation is not None and ctx.profile.frozen_inputs:
         return conversation.inputs

@@ -28,6 +28,7 @@ __all__ = [
     "has_data",
     "is_stream",
     "lead",
+    "silence",
     "unheard",
 ]
 
@@ -203,6 +204,12 @@ def close(reply: Reply) -> None:
     end = getattr(reply, "close", None)
     if end is not None:
         end()
+
+
+def silence(ctx: FaultContext) -> Iterator[Step]:
+    """Nothing any more, until the client leaves or the server stops."""
+    if not ctx.left():
+        yield Wait(float("inf"))
 
 
 def unheard(head: Head, reply: Reply) -> Iterator[Step]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Iterator
+from typing import assert_never
 
 from mockdify.events import Envelope, Message, MessageEnd
 from mockdify.faults.base import FaultContext, Kind, Option, Spec
@@ -33,7 +34,7 @@ Each fault is a damage with a name. What it does is the same by whichever way it
 | way | example |
 |---|---|
 | Python | `mockdify.inject("rate-limit", times=2, retry_after=1)` |
-| over HTTP | `POST /_mockdify/faults` with `{"fault": "rate-limit", "on": "POST /v1/chat-messages", "when": {"user": "bob"}}` |
+| over HTTP | `POST /_mockdify/faults` with `{"fault": "rate-limit", "when": {"user": "bob"}, "times": 2}` |
 | the configuration | `[[faults]]` with the same keys; every fresh workspace begins with them |
 | a header, for that request alone | `X-Mockdify-Fault: cut; after=2` |
 | the API key | `app-chat-demo!rate-limit*2;retry_after=1`: `KEY!fault[*N][;option=value…]`, every time without `*N` |
@@ -93,8 +94,9 @@ retry_after = true        # the seconds until there is room, or a number
 
 | kind | counts | the answer beyond it | without `per` | `Retry-After` |
 |---|---|---|---|---|
-| `concurrency` | generations at once | 400 `invalid_param` `Too many requests. Please try again later. The current maximum \
-concurrent requests allowed for <app id> is <n>.`; with `answer = "documented"` 429 `too_many_requests` | `app` | no |
+| `concurrency` | generations at once | 400 `invalid_param` `Too many requests. Please try again later. The current \
+maximum concurrent requests allowed for <app id> is <n>.`; with `answer = "documented"` 429 `too_many_requests` \
+| `app` | no |
 | `quota` | generations in a window | 429 `rate_limit_error` | `workspace` | no |
 | `edge` | all requests in a window | 429 with Cloudflare's page 1015 | `key` | yes |
 
@@ -107,13 +109,17 @@ one its stream does not count. mockdify does the same.
 
 The examples are answers to `POST /v1/chat-messages`, streaming where the fault needs a stream. The honest stream has
 two `message` events (`Hi`, ` é`) and a `message_end`. Below the head each line is one HTTP chunk, bytes as they are,
-with `\\n`, `\\r` and `\\xNN` for what does not print; `Date` is left out.
+with `\\n`, `\\r` and `\\xNN` for what does not print; `Date` and
+`Connection: keep-alive` are left out.
 """
 
 _SHARED = {**KINDS[0].options}
 """Options that most faults before the reply have; told once."""
 _PARTS = {
-    "before": ("Before the reply", "Options of Dify's own errors; proxies' pages have all but `message`, the rest `delay`.\n\n"),
+    "before": (
+        "Before the reply",
+        "Options of Dify's own errors; proxies' pages have all but `message`, the rest has `delay`.\n\n",
+    ),
     "stream": ("In the stream", ""),
     "framing": ("Framing", ""),
 }
@@ -153,30 +159,38 @@ def as_lines(steps: Iterable[Step]) -> Iterator[str]:
     """What *steps* put on the wire, a line per header and per write."""
     head: Head | None = None
     for step in steps:
-        match step:
-            case Head():
-                head = step
-                yield from _head_lines(step)
-            case Body():
-                yield _escaped(step.data)
-            case Raw():
-                yield f"{_escaped(step.data)}   ← past HTTP's framing"
-            case Wait():
-                if step.until == float("inf"):
-                    yield "(nothing more, until the client leaves)"
-                    return
-                yield f"({round(step.until - _NOW, 3):g} s)"
-            case Abort():
-                yield _ENDINGS[step.how]
+        if isinstance(step, Head):
+            head = step
+            yield from _head_lines(step)
+        elif isinstance(step, Abort):
+            yield _ENDINGS[step.how]
+            return
+        else:
+            yield _line(step)
+            if isinstance(step, Wait) and step.until == _FOREVER:
                 return
-            case Emit():
-                yield _escaped(encode(step.event, step.envelope))
     if head is not None and head.wire is not None and head.wire.until_close:
         yield _ENDINGS["close"]
     elif head is not None and head.length is None:
         yield _ENDINGS["end"]
 
 
+def _line(step: Body | Emit | Raw | Wait) -> str:
+    match step:
+        case Body():
+            return _escaped(step.data)
+        case Emit():
+            return _escaped(encode(step.event, step.envelope))
+        case Raw():
+            return f"{_escaped(step.data)}   ← past HTTP's framing"
+        case Wait():
+            left = step.until - _NOW
+            return "(nothing more, until the client leaves)" if left == _FOREVER else f"({round(left, 3):g} s)"
+        case _:
+            assert_never(step)
+
+
+_FOREVER = float("inf")
 _ENDINGS = {
     "reset": "(the connection is reset: RST)",
     "close": "(the connection ends: FIN)",
@@ -235,7 +249,7 @@ def _section(kind: Kind) -> str:
     lines.append(f"- Does a real Dify do it? {_capital(kind.real)}.\n")
     lines.append(f"- A good client {kind.advice}.\n")
     if kind.threads:
-        lines.append(f"- Met in {', '.join(map(_link, kind.threads))}.\n")
+        lines.append("- Met in\n  " + ",\n  ".join(map(_link, kind.threads)) + ".\n")
     own = {name: option for name, option in kind.options.items() if name not in _SHARED or kind.when != "before"}
     if own:
         lines += ["\n", *_options(own)]

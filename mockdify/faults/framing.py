@@ -58,7 +58,7 @@ def _encoded(reply: Reply) -> Reply:
 def _texts(change: Callable[[bytes], bytes]) -> Damage:
     """A damage that changes each frame's text."""
 
-    def damage(ctx: FaultContext, options: Options, reply: Reply) -> Reply:  # noqa: ARG001
+    def damage(_ctx: FaultContext, _options: Options, reply: Reply) -> Reply:
         for step in reply:
             yield Body(change(step.data)) if isinstance(step, Body) else step
 
@@ -78,7 +78,7 @@ def _multiline(frame: bytes) -> bytes:
     return _BETWEEN.sub(lambda found: found[0] if found[0][:1] == b'"' else found[0] + b"\ndata: ", frame)
 
 
-def _bom(ctx: FaultContext, options: Options, reply: Reply) -> Reply:  # noqa: ARG001
+def _bom(_ctx: FaultContext, _options: Options, reply: Reply) -> Reply:
     mark = b"\xef\xbb\xbf"
     for step in reply:
         if isinstance(step, Body):
@@ -93,6 +93,7 @@ _GAP = 0.002
 """Seconds between two pieces, so that a client reads them one by one."""
 _MOST = 4
 """Cuts of one kind in one event: enough to meet every kind of character, few enough to stay quick."""
+_BLANK = (b"\n\n", b"\r\n\r\n")
 _END = re.compile(rb'"event": ?"(?:message_end|workflow_finished|error)"')
 
 
@@ -110,15 +111,19 @@ def _cuts(
         force: what is done to the last event of a stream in which nothing was found, so that something is.
     """
 
-    def damage(ctx: FaultContext, options: Options, reply: Reply) -> Reply:  # noqa: ARG001
+    def damage(ctx: FaultContext, _options: Options, reply: Reply) -> Reply:
         found_any = False
+        closed = True
         for step in reply:
             if not isinstance(step, Body):
                 yield step
                 continue
-            data = change(step.data)
+            # Pieces that another cut left are cut further, and otherwise stay as they are.
+            opened, closed = closed, step.data.endswith(_BLANK)
+            whole = opened and closed
+            data = change(step.data) if whole else step.data
             cuts = list(find(data))[:_MOST]
-            if not cuts and not found_any and _END.search(data):
+            if whole and not cuts and not found_any and _END.search(data):
                 data = force(data)
                 cuts = list(find(data))
             found_any = found_any or bool(cuts)
@@ -162,16 +167,21 @@ def _at(pattern: bytes, offset: int) -> Callable[[bytes], Iterator[int]]:
     return lambda data: (found.start() + offset for found in compiled.finditer(data))
 
 
-def _chop(ctx: FaultContext, options: Options, reply: Reply) -> Reply:  # noqa: ARG001
-    size = options["bytes"]
+def _chop(ctx: FaultContext, options: Options, reply: Reply) -> Reply:
+    size, torn = options["bytes"], 0
     for step in reply:
-        if isinstance(step, Body):
-            yield from (Body(step.data[at : at + size]) for at in range(0, len(step.data), size))
-        else:
+        if not isinstance(step, Body):
             yield step
+            continue
+        pieces = [Body(step.data[at : at + size]) for at in range(0, len(step.data), size)]
+        yield pieces[0]
+        if len(pieces) > 1 and torn < _MOST:  # or a client that reads late could find whole events all the same
+            torn += 1
+            yield Wait(ctx.now() + _GAP, real=True)
+        yield from pieces[1:]
 
 
-def _merge(ctx: FaultContext, options: Options, reply: Reply) -> Reply:  # noqa: ARG001
+def _merge(_ctx: FaultContext, options: Options, reply: Reply) -> Reply:
     held: list[bytes] = []
     events = 0
     for step in reply:
@@ -190,7 +200,7 @@ def _merge(ctx: FaultContext, options: Options, reply: Reply) -> Reply:  # noqa:
         yield Body(b"".join(held))
 
 
-def _same(ctx: FaultContext, options: Options, reply: Reply) -> Reply:  # noqa: ARG001
+def _same(_ctx: FaultContext, _options: Options, reply: Reply) -> Reply:
     return reply
 
 
@@ -230,7 +240,7 @@ _CHUNKS = ("baptisteArno/typebot.io#2245", "EvolutionAPI/evolution-api#795", "la
 
 KINDS: tuple[Kind, ...] = (
     _kind(
-        8,
+        12,
         "chop",
         _chop,
         "no HTTP chunk is longer than N bytes",
@@ -241,7 +251,7 @@ KINDS: tuple[Kind, ...] = (
         options={"bytes": Option(takes="whole", words="the longest chunk", default=1, least=1)},
     ),
     _kind(
-        7,
+        8,
         "split-utf8",
         _cuts(_inside_characters, force=_comment_beyond_ascii),
         "HTTP chunks end inside characters of several bytes; a stream of ASCII alone gets a comment with one before "
@@ -260,7 +270,7 @@ KINDS: tuple[Kind, ...] = (
         wire=EXACT,
     ),
     _kind(
-        7,
+        10,
         "split-field",
         _cuts(_at(rb"(?m)^(?:data|event):", 2)),
         "HTTP chunks end inside the word `data:`",
@@ -270,7 +280,7 @@ KINDS: tuple[Kind, ...] = (
         wire=EXACT,
     ),
     _kind(
-        7,
+        9,
         "split-escape",
         _cuts(_inside_escapes, force=_escaped_name),
         "HTTP chunks end inside JSON escapes such as `\\n`; a stream without any gets one in its last event's name",
@@ -280,7 +290,7 @@ KINDS: tuple[Kind, ...] = (
         wire=EXACT,
     ),
     _kind(
-        7,
+        11,
         "split-blank",
         _cuts(_at(rb"\n(?=\r?\n)", 1)),
         "HTTP chunks end before the blank line that ends an event",
@@ -302,7 +312,7 @@ KINDS: tuple[Kind, ...] = (
     ),
     _kind(5, "crlf", _texts(_crlf), "lines end with CR LF"),
     _kind(
-        9,
+        13,
         "connection-close",
         _same,
         "no chunks and no length: the body ends with the connection (`Connection: close`)",

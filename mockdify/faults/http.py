@@ -31,7 +31,13 @@ ErrorFor: TypeAlias = Callable[[FaultContext], DifyError]
 
 def error_reply(ctx: FaultContext, error: DifyError, extra: Headers = (), *, cors: bool = True) -> Reply:
     """*error* as Dify sends it."""
-    if error.status == 404 and error.body is None and error.code == "not_found" and not error.plain and ctx.profile.path_suggestions:
+    if (
+        error.status == 404
+        and error.body is None
+        and error.code == "not_found"
+        and not error.plain
+        and ctx.profile.path_suggestions
+    ):
         error = DifyError(404, error.code, did_you_mean(error.message, ctx.request.path))
     body = wire.as_ujson(error.payload())
     headers = service_headers(ctx.profile, wire.JSON, ctx.request.header("origin"), cors=cors)
@@ -45,9 +51,7 @@ def error_reply(ctx: FaultContext, error: DifyError, extra: Headers = (), *, cor
 BEFORE = {"delay": Option(takes="seconds", words="how long nothing comes before it strikes", default=0)}
 RETRY = {
     "retry_after": Option(takes="delay", words="the `Retry-After` header; without it there is none, as in Dify"),
-    "as_date": Option(
-        takes="flag", words="write it as a date, counted on the workspace's clock", default=False
-    ),
+    "as_date": Option(takes="flag", words="write it as a date, counted on the workspace's clock", default=False),
 }
 
 
@@ -116,8 +120,8 @@ def run_quota(ctx: FaultContext) -> DifyError:
 
 
 _QUOTA = (
-    "Your quota for Dify Hosted OpenAI has been exhausted. Please go to Settings -> Model Provider to complete your own "
-    "provider credentials."
+    "Your quota for Dify Hosted OpenAI has been exhausted. Please go to Settings -> Model Provider to complete your "
+    "own provider credentials."
 )
 _ALL = "yes, in every release"
 _FIX_REQUEST = "reports it and does not send the same request again"

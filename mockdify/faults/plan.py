@@ -66,6 +66,10 @@ class FaultPlan:
         self.rules.clear()
         self._of_keys.clear()
 
+    def owner(self, spec: Spec) -> FaultRule | None:
+        """The rule that *spec* struck for: the one it stands in, or the preset of that one."""
+        return next((rule for rule in self.rules if any(one.spec is spec for one in (rule, *rule.parts))), None)
+
     def unmet(self) -> list[FaultRule]:
         """Rules that did not strike as often as asked; those that leave it to chance are never missed."""
         return [rule for rule in self.rules if rule.certain and not rule.is_met]

@@ -21,6 +21,7 @@ from mockdify.faults.base import (
     has_data,
     is_stream,
     lead,
+    silence,
     unheard,
 )
 from mockdify.pacing import NO_ENVELOPE, with_pings
@@ -31,7 +32,6 @@ __all__ = ["KINDS"]
 
 Damage: TypeAlias = Callable[[FaultContext, Options, Head, Reply], Reply]
 
-FOREVER = float("inf")
 _MANY = 100_000
 """Pings until `pings-only` falls silent: eleven days of them, and an end for whoever drains the reply unawares."""
 
@@ -104,21 +104,21 @@ def envelope_of(step: Step | None) -> Envelope:
 
 
 # ---------------------------------------------------------------------- ends before the end
-def _cut(ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:  # noqa: ARG001
+def _cut(_ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:
     yield head
     yield from pass_to_point(reply, options)
     yield Abort("end")
     yield from unheard(head, reply)
 
 
-def _reset_stream(ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:  # noqa: ARG001
+def _reset_stream(_ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:
     yield head
     yield from pass_to_point(reply, options)
     yield Abort("reset")
     yield from unheard(head, reply)
 
 
-def _half_chunk(ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:  # noqa: ARG001
+def _half_chunk(_ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:
     yield head
     whole, sent = yield from _chunk_to_break(reply, options)
     yield Raw(b"%x\r\n" % whole + sent)
@@ -147,7 +147,7 @@ _PROMISED = 64
 """What the broken chunk promises where the stream has no event left to break."""
 
 
-def _error_event(ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:  # noqa: ARG001
+def _error_event(_ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:
     yield head
     envelope = yield from pass_events(reply, options["after"])
     if envelope is NO_ENVELOPE:  # nothing was sent yet: the envelope is that of the event it comes instead of
@@ -160,10 +160,10 @@ def _error_event(ctx: FaultContext, options: Options, head: Head, reply: Reply) 
 
 
 # ---------------------------------------------------------------------- silence
-def _stall(ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:  # noqa: ARG001
+def _stall(ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:
     yield head
     yield from pass_to_point(reply, options)
-    yield Wait(FOREVER)
+    yield from silence(ctx)
     yield from unheard(head, reply)
 
 
@@ -177,8 +177,7 @@ def _pings_only(ctx: FaultContext, options: Options, head: Head, reply: Reply) -
         if ctx.left():
             break
         yield Emit(PING, NO_ENVELOPE)
-    else:
-        yield Wait(FOREVER)
+    yield from silence(ctx)
     yield from unheard(head, reply)
 
 
@@ -205,14 +204,14 @@ def _is_end(step: Step) -> bool:
     return isinstance(step, Emit) and isinstance(step.event, _ENDS)
 
 
-def _no_end(ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:  # noqa: ARG001
+def _no_end(_ctx: FaultContext, _options: Options, head: Head, reply: Reply) -> Reply:
     yield head
     for step in reply:
         if not _is_end(step):
             yield step
 
 
-def _duplicate_end(ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:  # noqa: ARG001
+def _duplicate_end(_ctx: FaultContext, _options: Options, head: Head, reply: Reply) -> Reply:
     yield head
     for step in reply:
         yield step
@@ -220,7 +219,7 @@ def _duplicate_end(ctx: FaultContext, options: Options, head: Head, reply: Reply
             yield step
 
 
-def _unknown_event(ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:  # noqa: ARG001
+def _unknown_event(_ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:
     def made(envelope: Envelope) -> Step:
         said = {
             "event": options["name"],
@@ -233,7 +232,7 @@ def _unknown_event(ctx: FaultContext, options: Options, head: Head, reply: Reply
     yield from _inserted(reply, options["after"], made)
 
 
-def _malformed_event(ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:  # noqa: ARG001
+def _malformed_event(_ctx: FaultContext, options: Options, head: Head, reply: Reply) -> Reply:
     def made(envelope: Envelope) -> Step:
         whole = as_event_json({"event": "message", **(envelope.message or envelope.run), "answer": "not closed"})
         return Body(b"data: %b\n\n" % whole.removesuffix(b'"}'))

@@ -7,14 +7,12 @@ from dataclasses import dataclass
 
 from mockdify import wire
 from mockdify.context import service_headers
-from mockdify.faults.base import FaultContext, Kind, Option, Options
+from mockdify.faults.base import FaultContext, Kind, Option, Options, silence
 from mockdify.faults.http import BEFORE, delayed
 from mockdify.ids import fixed_id
-from mockdify.steps import Abort, Body, Head, OnWire, Raw, Reply, Wait
+from mockdify.steps import Abort, Body, Head, OnWire, Raw, Reply
 
 __all__ = ["KINDS"]
-
-FOREVER = float("inf")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +27,15 @@ class Transport:
         return delayed(ctx, self.options, self.damage(ctx, self.options))
 
 
-def _reset(ctx: FaultContext, options: Options) -> Reply:  # noqa: ARG001
+def _reset(_ctx: FaultContext, _options: Options) -> Reply:
     yield Abort("reset")
 
 
-def _hang(ctx: FaultContext, options: Options) -> Reply:  # noqa: ARG001
-    yield Wait(FOREVER)
+def _hang(ctx: FaultContext, _options: Options) -> Reply:
+    yield from silence(ctx)
 
 
-def _garbage(ctx: FaultContext, options: Options) -> Reply:  # noqa: ARG001
+def _garbage(_ctx: FaultContext, _options: Options) -> Reply:
     yield Raw(b"\x15\x03\x03\x00\x02\x02\x50 this is not HTTP\r\n\r\n\xff\xfe\x00")
     yield Abort("close")
 
@@ -67,7 +65,7 @@ def _truncated(ctx: FaultContext, options: Options) -> Reply:
     yield Abort("close")
 
 
-def _bad_json(ctx: FaultContext, options: Options) -> Reply:  # noqa: ARG001
+def _bad_json(ctx: FaultContext, _options: Options) -> Reply:
     body = _answer(ctx)
     body = body[: body.index(b"not arrive")]
     yield Head(200, service_headers(ctx.profile, wire.JSON_UTF8, ctx.request.header("origin")), len(body))

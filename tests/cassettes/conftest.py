@@ -1,8 +1,13 @@
-"""Where a test's cassette is."""
+"""Where a test's cassette is; and whatever a test has written there, no secret is left in it."""
 
 import pytest
+
+from mockdify.cassettes.scrub import check
 
 
 @pytest.fixture
 def cassette(tmp_path):
-    return tmp_path / "run.yaml"
+    path = tmp_path / "run.yaml"
+    yield path
+    written = [each for each in tmp_path.rglob("*") if each.suffix in (".yaml", ".toml", ".json", ".html")]
+    assert check(written) == []

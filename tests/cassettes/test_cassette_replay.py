@@ -286,11 +286,12 @@ def test_the_announced_length_is_the_recorded_kind(changes, length):
 
 
 # ---------------------------------------------------------------- cost
-def test_a_lookup_costs_the_same_in_a_long_cassette():
+@pytest.mark.parametrize("repeat", ["last", "again"])
+def test_a_lookup_costs_the_same_in_a_long_cassette(repeat):
     """2,000 interactions against ten; a generous limit for busy machines, measured it is the same."""
 
     def cost(count, rounds=400):
-        player = Player([chat(f"q{n}", conversation_id=C1 if n % 2 else "") for n in range(count)], repeat="last")
+        player = Player([chat(f"q{n}", conversation_id=C1 if n % 2 else "") for n in range(count)], repeat=repeat)
         asked = [ask(f"q{n}", conversation_id=C1 if n % 2 else "") for n in range(0, count, max(1, count // 10))]
         times = []
         for n in range(rounds):

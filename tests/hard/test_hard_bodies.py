@@ -9,11 +9,11 @@ import resource
 import threading
 
 import pytest
-from conftest import HARD
 from hypothesis import given
 from hypothesis import strategies as st
 from live import KEYS, get, make_engine, post, request, said_to, serving
 
+from conftest import HARD
 from mockdify.engine import BODY_LIMIT
 from mockdify.http import Request
 from mockdify.multipart import parse_multipart
@@ -25,9 +25,13 @@ MB = 1024 * 1024
 
 def form_of(data, name="a.bin", kind="application/octet-stream", user="alice"):
     return (
-        f'--frontier\r\nContent-Disposition: form-data; name="user"\r\n\r\n{user}\r\n'
-        f'--frontier\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: {kind}\r\n\r\n'
-    ).encode() + data + b"\r\n--frontier--\r\n"
+        (
+            f'--frontier\r\nContent-Disposition: form-data; name="user"\r\n\r\n{user}\r\n'
+            f'--frontier\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: {kind}\r\n\r\n'
+        ).encode()
+        + data
+        + b"\r\n--frontier--\r\n"
+    )
 
 
 def upload(data, name="a.bin", kind="application/octet-stream", key=KEYS["chat"], **headers):
@@ -87,7 +91,9 @@ def test_20_mb_that_are_no_json_are_400(live):
 
 
 @pytest.mark.parametrize("size", [0, 1, 64 * 1024, MB - 400, MB, MB + 1, 5 * MB])
-@pytest.mark.parametrize("frame", [lambda message: message, lambda message: as_chunked(message, 300_000)], ids=["length", "chunks"])
+@pytest.mark.parametrize(
+    "frame", [lambda message: message, lambda message: as_chunked(message, 300_000)], ids=["length", "chunks"]
+)
 def test_an_upload_is_the_same_bytes_whether_kept_in_memory_or_in_a_file(live, size, frame):
     data = bytes(range(256)) * (size // 256) + b"\r\n--frontie"[: size % 256]
     made = live.ask(frame(upload(data, "a.pdf", "application/pdf")))
@@ -112,7 +118,14 @@ def test_a_large_upload_leaves_its_beginning_in_the_journal_and_its_bytes_once_i
 # ---------------------------------------------------------------------- refused
 @pytest.mark.parametrize(
     ("name", "size", "status"),
-    [("a.png", 10, 201), ("a.png", 11, 413), ("a.pdf", 15, 201), ("a.pdf", 16, 413), ("a", 16, 413), ("a.mp3", 16, 201)],
+    [
+        ("a.png", 10, 201),
+        ("a.png", 11, 413),
+        ("a.pdf", 15, 201),
+        ("a.pdf", 16, 413),
+        ("a", 16, 413),
+        ("a.mp3", 16, 201),
+    ],
 )
 def test_a_file_over_the_limit_of_its_kind_is_dify_s_413(live, name, size, status):
     answer = live.ask(upload(b"x" * (size * MB), name))

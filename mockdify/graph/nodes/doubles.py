@@ -86,7 +86,12 @@ def knowledge_retrieval(work: Work) -> Result:
     Templates behind a retrieval reach into its first result, so an empty one would fail runs that are right.
     """
     inputs = {"query": _value(work, work.data.get("query_variable_selector"))}
-    passage = {"content": f"A passage about: {inputs['query'] or 'anything'}", "title": "passage", "files": [], "metadata": {}}
+    passage = {
+        "content": f"A passage about: {inputs['query'] or 'anything'}",
+        "title": "passage",
+        "files": [],
+        "metadata": {},
+    }
     found = work.scripted(inputs).get("result", [passage])
     cited = [item["metadata"] for item in found if isinstance(item, Mapping) and item.get("metadata")]
     return Result(inputs=inputs, outputs={"result": found}, resources=cited)
