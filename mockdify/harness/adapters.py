@@ -347,6 +347,7 @@ class ExecAdapter:
         self._made = 0
         self._waiting: dict[int, _Answer] = {}
         self._errors: list[str] = []
+        self._listener: threading.Thread | None = None
         self._garbage: str | None = None
         self._late = False
         self._said: frozenset[str] | None = None
@@ -441,7 +442,8 @@ class ExecAdapter:
             except OSError as error:
                 raise AdapterError(f"cannot start {self._shown}: {error.strerror or error}") from None
             threading.Thread(target=self._read, args=(self._process,), daemon=True).start()
-            threading.Thread(target=self._listen, args=(self._process,), daemon=True).start()
+            self._listener = threading.Thread(target=self._listen, args=(self._process,), daemon=True)
+            self._listener.start()
         return self._process
 
     def _read(self, process: subprocess.Popen[str]) -> None:
@@ -491,6 +493,8 @@ class ExecAdapter:
             )
         if answer.said is None:
             code = self._process.wait(2) if self._process is not None else None
+            if self._listener is not None:
+                self._listener.join(1.0)  # its last words
             raise AdapterError(f"{self._shown} ended with code {code} during {call!r}{self._told()}")
         return answer.said
 
