@@ -22,6 +22,7 @@ from aiohttp.streams import StreamReader
 
 from mockdify.errors import UNHANDLED
 from mockdify.steps import Body, Head, Step
+from mockdify.waits import Waiter
 from mockdify.wire import JSON, REASONS, as_ujson
 
 __all__ = ["LONGEST_LINE", "BrokenError", "Connection", "Intake", "Listener", "StalledError", "refuse", "turned_away"]
@@ -33,10 +34,7 @@ LONGEST_LINE = 4094
 _MOST_HEADERS = 100
 """gunicorn's."""
 _HALF_CLOSED = 0.05
-"""Seconds that a client which has closed its sending side still gets for the answer to what it sent.
-
-One that has vanished looks just the same, so a long stream to half a connection ends here.
-"""
+"""Seconds that a client which has closed its sending side still gets for the answer to what it sent."""
 _FLUSH = 5.0
 """Seconds for the last bytes to such a client."""
 _IN_MEMORY = 1024 * 1024
@@ -113,14 +111,14 @@ class Intake:
 class Connection(web.RequestHandler):
     """aiohttp's connection with other manners: gunicorn's page for what is not HTTP, one line in the log for it."""
 
-    __slots__ = ("is_broken", "is_leaving")
+    __slots__ = ("is_broken", "waiter")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
         self.is_broken = False
         """Whether the last thing that came was not HTTP, so that nothing more is to come."""
-        self.is_leaving = False
-        """Whether the client has closed its side: it gets what is about to come, and is gone."""
+        self.waiter: Waiter | None = None
+        """The waits of the reply that is under way."""
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes. When they spoil a body, who reads that body is told: aiohttp lets him wait for ever."""
@@ -132,10 +130,16 @@ class Connection(web.RequestHandler):
                 reading.content.set_exception(web.RequestPayloadError("Invalid chunk"))
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio's protocols answer whether to stay open
-        """The client sends no more: an answer that is about to come still goes out."""
-        if self._waiter is not None and not self._waiter.done():
-            return None  # idle: close
-        self.is_leaving = True
+        """The client sends no more. An answer that is on its way still goes out; one that waits for its time does not.
+
+        A client that has vanished looks just the same as one that still listens, and most have vanished.
+        """
+        if self.waiter is not None:
+            self.waiter.is_deserted = True
+            if self.waiter.is_waiting:
+                return None  # close
+        elif self._waiter is not None and not self._waiter.done():
+            return None  # idle
         self._loop.call_later(_HALF_CLOSED, self._leave)
         return True
 

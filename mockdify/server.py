@@ -21,7 +21,7 @@ from mockdify.engine import BODY_LIMIT, Engine, Handling
 from mockdify.errors import MockdifyError
 from mockdify.heads import SENT, SERVER, Chunks, cleaned, send, usual_head
 from mockdify.http import Request
-from mockdify.intake import LONGEST_LINE, BrokenError, Intake, Listener, StalledError, refuse, turned_away
+from mockdify.intake import LONGEST_LINE, BrokenError, Connection, Intake, Listener, StalledError, refuse, turned_away
 from mockdify.steps import Abort, Body, Head, Headers, Leaving, OnWire, Raw, Reply, Signal, Step, Wait
 from mockdify.waits import FOREVER, Waiter, Wheel
 from mockdify.wire import REASONS
@@ -151,16 +151,11 @@ class Edge:
                 return
             await asyncio.sleep(0)
         give_up = asyncio.get_running_loop().time() + limit
-        while (self._is_sending(workspace) or self._is_left()) and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110 - many may end it
+        while self._is_sending(workspace) and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110 - many may end it
             await asyncio.sleep(0.001)
 
     def _is_sending(self, workspace: Workspace) -> bool:
         return any(one is workspace and not waiter.is_waiting for waiter, one in self._open.items())
-
-    def _is_left(self) -> bool:
-        """Whether a client is on its way out."""
-        connections = self._listener.connections if self._listener is not None else ()
-        return any(getattr(one, "is_leaving", False) for one in connections)
 
     # ------------------------------------------------------------------ one request
     async def _in_turn(self, incoming: web.BaseRequest) -> web.StreamResponse:
@@ -236,7 +231,7 @@ class Edge:
             if taken:
                 if expects and incoming.transport is not None:
                     incoming.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-                if getattr(incoming.protocol, "is_broken", False):
+                if isinstance(incoming.protocol, Connection) and incoming.protocol.is_broken:
                     raise BrokenError
                 taken = await intake.read(incoming.content, patience=self._patience, allow=allow)
             if not taken:
@@ -251,6 +246,9 @@ class Edge:
         steps, workspace = handling.steps, handling.workspace
         waiter = Waiter(self._wheel, workspace.clock, workspace.open_replies)
         self._open[waiter] = workspace
+        connection = incoming.protocol
+        if isinstance(connection, Connection):
+            connection.waiter = waiter
         leaving: Leaving = "finish"  # before the status line Dify does not see that its client has left
         try:
             first = next(steps, None)
@@ -262,7 +260,7 @@ class Edge:
             return await self._reply(first, steps, waiter, handling, incoming)
         except (asyncio.CancelledError, ConnectionError) as gone:
             if leaving == "finish" and not waiter.closed.is_set:
-                self._finish(handling)
+                self._finish(handling, waiter.interrupted)
             if isinstance(gone, asyncio.CancelledError):
                 raise
             return _abort(incoming, Abort("close"))
@@ -271,6 +269,8 @@ class Edge:
                 handling.exchange.close("reset")
             del self._open[waiter]
             waiter.close()
+            if isinstance(connection, Connection):
+                connection.waiter = None
             _close(handling.steps)
 
     async def _reply(
@@ -309,19 +309,20 @@ class Edge:
         return response
 
     # ------------------------------------------------------------------ after the client has left
-    def _finish(self, handling: Handling) -> None:
-        """Run the rest of a reply unheard: what Dify has begun goes on without its client."""
+    def _finish(self, handling: Handling, wait: Wait | None = None) -> None:
+        """Run the rest of a reply unheard, from *wait* on: what Dify has begun goes on without its client."""
         handling.exchange.close("client gone")
         steps, handling.steps = handling.steps, iter(())
-        task = asyncio.create_task(self._unheard(steps, handling.workspace))
+        rest = steps if wait is None else chain([wait], steps)
+        task = asyncio.create_task(self._unheard(rest, steps, handling.workspace))
         self._background.add(task)
         task.add_done_callback(self._background.discard)
 
-    async def _unheard(self, steps: Reply, workspace: Workspace) -> None:
+    async def _unheard(self, rest: Iterator[Step], steps: Reply, workspace: Workspace) -> None:
         assert self._wheel is not None
         waiter = Waiter(self._wheel, workspace.clock, workspace.open_replies)
         try:
-            for count, step in enumerate(steps):
+            for count, step in enumerate(rest):
                 if isinstance(step, Wait):
                     if step.until == FOREVER and step.wake is None:
                         return  # until the client leaves: it has

@@ -83,10 +83,14 @@ class Waiter:
         closed: the signal that the workspace is at its end; `is_set` of it is the reply's to look at.
     """
 
-    __slots__ = ("_clock", "_future", "_signals", "_wheel", "closed")
+    __slots__ = ("_clock", "_future", "_signals", "_wheel", "closed", "interrupted", "is_deserted")
 
     def __init__(self, wheel: Wheel, clock: Clock, closed: Signal) -> None:
         self._wheel, self._clock, self.closed = wheel, clock, closed
+        self.is_deserted = False
+        """Whether nobody may be listening any more: then there is nothing to wait for."""
+        self.interrupted: Wait | None = None
+        """The wait in which the client left: whoever goes on with the reply has to wait for it, too."""
         self._future: asyncio.Future[None] | None = None
         self._signals: list[Signal] = []  # most replies never wait: nothing is subscribed to before the first wait
 
@@ -105,7 +109,18 @@ class Waiter:
             self._future.set_result(None)
 
     async def wait(self, step: Wait) -> None:
-        """Let the wait pass. It also ends when its own signal or the workspace's end comes."""
+        """Let the wait pass. It also ends when its own signal or the workspace's end comes.
+
+        Raises:
+            ConnectionResetError: the client has left.
+        """
+        self.interrupted = step
+        if self.is_deserted:
+            raise ConnectionResetError
+        await self._pass(step)
+        self.interrupted = None
+
+    async def _pass(self, step: Wait) -> None:
         wake, clock = step.wake, self._clock
         if not self._signals:
             self._listen(clock.moved)

@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
+from weakref import WeakValueDictionary
 
 from mockdify.clock import Clock
 from mockdify.ids import Ids, fixed_id
@@ -90,7 +91,7 @@ class Installed:
         return parse_graph(self.app.workflow or {}, source=self.app.source or self.app.name)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, weakref_slot=True)
 class Task:
     """One generation that is under way: what a stop call finds by its id."""
 
@@ -173,7 +174,8 @@ class Workspace:
             check=template.check,
             secrets=lambda: self.tokens,
         )
-        self.tasks: dict[str, Task] = {}
+        # A reply holds its task; one that is closed before its first step never comes to `end_task`.
+        self.tasks: WeakValueDictionary[str, Task] = WeakValueDictionary()
         self.open_replies = Signal()
         self.faults: FaultPlan = None  # type: ignore[assignment]  # given by the engine, which knows faults
         self.fault_origins: dict[int, str] = {}

@@ -301,10 +301,12 @@ class Live:
             )
 
         self.until(is_quiet)
-        if self.census() != self.at_rest:
+        if self._left():
             self.call(gc.collect)
-            now = self.census()
-            assert now == self.at_rest, {name: (self.at_rest[name], now[name]) for name in now if now[name] != self.at_rest[name]}
+            assert not self._left()
+
+    def _left(self) -> dict[str, int]:
+        return {name: count for name, count in self.census().items() if count > self.at_rest[name]}
 
 
 def _alive() -> dict[str, int]:
