@@ -151,16 +151,11 @@ class Edge:
                 return
             await asyncio.sleep(0)
         give_up = asyncio.get_running_loop().time() + limit
-        while (self._is_sending(workspace) or self._is_left()) and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110 - many may end it
+        while self._is_sending(workspace) and asyncio.get_running_loop().time() < give_up:  # noqa: ASYNC110 - many may end it
             await asyncio.sleep(0.001)
 
     def _is_sending(self, workspace: Workspace) -> bool:
         return any(one is workspace and not waiter.is_waiting for waiter, one in self._open.items())
-
-    def _is_left(self) -> bool:
-        """Whether a client is on its way out."""
-        connections = self._listener.connections if self._listener is not None else ()
-        return any(getattr(one, "is_leaving", False) for one in connections)
 
     # ------------------------------------------------------------------ one request
     async def _in_turn(self, incoming: web.BaseRequest) -> web.StreamResponse:
