@@ -5,11 +5,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mockdify.api import MockDify
     from mockdify.errors import MockdifyError
+    from mockdify.harness.testing import mockdify_check
 
-__all__ = ["MockDify", "MockdifyError", "__version__"]
+__all__ = ["MockDify", "MockdifyError", "__version__", "mockdify_check"]
 __version__ = "0.1.0"
 
-_LAZY = {"MockDify": "mockdify.api", "MockdifyError": "mockdify.errors"}
+_LAZY = {"MockDify": "mockdify.api", "MockdifyError": "mockdify.errors", "mockdify_check": "mockdify.harness.testing"}
 """Public names that cost something to import, with their modules."""
 
 
