@@ -9,10 +9,9 @@ import resource
 import threading
 
 import pytest
-from conftest import HARD
 from hypothesis import given
 from hypothesis import strategies as st
-from live import KEYS, get, make_engine, post, request, said_to, serving
+from live import HARD, KEYS, get, make_engine, post, request, said_to, serving
 
 from mockdify.engine import BODY_LIMIT
 from mockdify.http import Request

@@ -6,10 +6,9 @@ import html
 import json
 
 import pytest
-from conftest import HARD
 from hypothesis import given
 from hypothesis import strategies as st
-from live import KEYS, Peer, get, post, said_to, serving
+from live import HARD, KEYS, Peer, get, post, said_to, serving
 
 from mockdify.http import Request
 
