@@ -18,6 +18,8 @@ from pathlib import Path
 from types import GeneratorType
 from typing import Any, TypeVar
 
+from hypothesis import HealthCheck, settings
+
 import mockdify
 from mockdify.assemble import template_of
 from mockdify.config import Config, load, merge
@@ -28,6 +30,8 @@ from mockdify.steps import Body, Head, Wait
 from mockdify.workspace import Template
 
 T = TypeVar("T")
+HARD = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+"""Most examples of hard input cross a socket or play a whole conversation."""
 PATIENCE = 10.0
 KEYS = {
     "chat": "app-chat-demo",

@@ -1,16 +1,12 @@
-"""What every test here also proves: nothing wrote a traceback, and hypothesis is not in a hurry."""
+"""What every test here also proves: nothing wrote a traceback."""
 
 import logging
 import sys
 from pathlib import Path
 
 import pytest
-from hypothesis import HealthCheck, settings
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
-
-# Most examples here cross a socket or play a whole conversation.
-HARD = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import threading
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from live import KEYS, get, make_engine, post, request, said_to, serving
+from live import HARD, KEYS, get, make_engine, post, request, said_to, serving
 
 from conftest import HARD
 from mockdify.engine import BODY_LIMIT

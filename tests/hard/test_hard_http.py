@@ -8,7 +8,7 @@ import json
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from live import KEYS, Peer, get, post, said_to, serving
+from live import HARD, KEYS, Peer, get, post, said_to, serving
 
 from conftest import HARD
 from mockdify.http import Request
