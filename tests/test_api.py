@@ -91,7 +91,7 @@ def open_stream(world, query="hello", **more):
 
 
 def test_the_public_names_are_these_and_all_are_there():
-    assert mockdify.__all__ == ["MockDify", "MockdifyError", "__version__"]
+    assert mockdify.__all__ == ["MockDify", "MockdifyError", "__version__", "mockdify_check"]
     assert all(getattr(mockdify, name) for name in mockdify.__all__)
     assert set(mockdify.__all__) <= set(dir(mockdify))
     with pytest.raises(AttributeError, match="no attribute 'Mockdify'"):

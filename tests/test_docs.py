@@ -403,7 +403,17 @@ def test_no_page_claims_a_release_that_is_not_there():
 
 def test_pages_of_python_need_no_more_than_the_project_brings():
     """What pages import is in the standard library, mockdify, its dependencies, or named on the page as a client."""
-    allowed = {*sys.stdlib_module_names, "mockdify", "pytest", "hypothesis", "aiohttp", "httpx", "requests", "yaml", "vcr"}
+    allowed = {
+        *sys.stdlib_module_names,
+        "mockdify",
+        "pytest",
+        "hypothesis",
+        "aiohttp",
+        "httpx",
+        "requests",
+        "yaml",
+        "vcr",
+    }
     for page in PAGES:
         files = {Path(one.said).stem for one in blocks(page) if one.word == "file"}
         code = "\n".join(one.code for one in blocks(page, "python") if one.word in ("", "file", "fails"))

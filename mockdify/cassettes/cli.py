@@ -24,7 +24,10 @@ _WIDTH = 78
 
 
 # ---------------------------------------------------------------------- record
-@click.command()
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
+
+
+@click.command(context_settings=_CONTEXT)
 @click.option("--upstream", required=True, metavar="URL", help="The server to record, such as https://api.dify.ai/v1.")
 @click.option("--cassette", required=True, type=click.Path(path_type=Path), metavar="FILE", help="The file to add to.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -135,7 +138,7 @@ def _secrets(extra: tuple[str, ...]) -> list[str | re.Pattern[str]]:
 
 
 # ---------------------------------------------------------------------- verify
-@click.command()
+@click.command(context_settings=_CONTEXT)
 @click.argument("cassettes", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")
 @click.option(
     "--fail-on",
@@ -223,7 +226,7 @@ def _write(path: Path, text: str) -> None:
 
 
 # ---------------------------------------------------------------------- scrub
-@click.command()
+@click.command(context_settings=_CONTEXT)
 @click.option("--check", is_flag=True, required=True, help="Only look: nothing is changed.")
 @click.option("--scrub", "extra", multiple=True, metavar="TEXT", help="A further secret, or /a regular expression/.")
 @click.argument("paths", nargs=-1, required=True, type=click.Path(path_type=Path), metavar="PATH...")

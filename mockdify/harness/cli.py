@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check", "rerun", "rules"]
 
+_CONTEXT = {"help_option_names": ["-h", "--help"]}
 _SUITES = ("dify", "robustness", "timeouts", "all")
 
 
@@ -24,8 +25,10 @@ def _adapter(target: str | None, command: str | None) -> Adapter:
     """The client that the command line means; the reference client without a word."""
     from mockdify.harness import adapters  # noqa: PLC0415 - not for --help
 
-    if target and command:
+    if target and command is not None:
         raise MockdifyError("give ADAPTER or --exec, not both")
+    if command is not None and not command.strip():
+        raise MockdifyError("--exec names no program; write it like --exec 'node adapter.mjs'")
     if command:
         return adapters.ExecAdapter(command)
     if target:
@@ -35,7 +38,7 @@ def _adapter(target: str | None, command: str | None) -> Adapter:
     return adapters.PythonAdapter(ReferenceAdapter(), name="the reference client")
 
 
-@click.command()
+@click.command(context_settings=_CONTEXT)
 @click.argument("adapter", required=False)
 @click.option("--exec", "command", help="A program that speaks JSON lines: --exec 'node adapter.mjs'.")
 @click.option("--suite", type=click.Choice(_SUITES), default="dify", show_default=True, help="Which rules.")
@@ -125,7 +128,7 @@ def _write(report: Report, wanted: str, baseline: Path | None) -> None:
         baselines.write(baseline, report)
 
 
-@click.command()
+@click.command(context_settings=_CONTEXT)
 @click.argument("failure", type=click.Path(path_type=Path))
 @click.argument("adapter", required=False)
 @click.option("--exec", "command", help="A program that speaks JSON lines.")
@@ -160,7 +163,7 @@ def rerun(failure: Path, adapter: str | None, command: str | None, server: Path 
     sys.exit(0 if verdict == "held" else 1)
 
 
-@click.command()
+@click.command(context_settings=_CONTEXT)
 @click.option("--json", "as_json", is_flag=True, help="For machines.")
 @click.option("--suite", type=click.Choice(_SUITES), default="all", help="Only the rules of one suite.")
 def rules(as_json: bool, suite: str) -> None:

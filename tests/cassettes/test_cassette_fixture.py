@@ -37,13 +37,14 @@ def test_{n}(mockdify_cassette):
 
 @pytest.fixture
 def project(pytester, monkeypatch):
-    """A folder with tests, run in a process of its own."""
+    """A folder with tests, run in this process, or in those that `-n` asks for."""
     monkeypatch.setenv("DIFY_API_KEY", "app-chat-demo")
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
 
     def run(tests, *options):
         (pytester.path / "test_it.py").write_text(HELPERS + tests)
-        return pytester.runpytest_subprocess("-p", "no:randomly", "-q", *options)
+        run = pytester.runpytest_subprocess if "-n" in options else pytester.runpytest_inprocess
+        return run("-p", "no:randomly", "-p", "no:cacheprovider", "-q", *options)
 
     return run
 
@@ -58,6 +59,7 @@ def queries(path):
     return sorted(json.loads(each.request_body)["query"] for each in load(path))
 
 
+@pytest.mark.slow
 def test_six_tests_that_share_cassettes_in_three_processes_keep_all_interactions(project, pytester, upstream):
     pytest.importorskip("xdist")
     for mode in ("once", "all"):

@@ -13,7 +13,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from live import HARD, KEYS, get, make_engine, post, request, said_to, serving
 
-from conftest import HARD
 from mockdify.engine import BODY_LIMIT
 from mockdify.http import Request
 from mockdify.multipart import parse_multipart

@@ -10,7 +10,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from live import HARD, KEYS, Peer, get, post, said_to, serving
 
-from conftest import HARD
 from mockdify.http import Request
 
 CHAT = "/v1/chat-messages"

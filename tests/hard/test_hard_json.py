@@ -64,7 +64,11 @@ def targets(rule):
     found = {rule}
     for slot in re.findall(r"<\w+:(\w+)>", rule):
         values = [MADE[name] for name in SLOTS.get(slot, ())]
-        values += ["enable", "disable", "nonsense"] if slot == "action" else [NOBODY, *(["%00", "a"] if ":str" in rule else [])]
+        values += (
+            ["enable", "disable", "nonsense"]
+            if slot == "action"
+            else [NOBODY, *(["%00", "a"] if ":str" in rule else [])]
+        )
         found = {re.sub(rf"<\w+:{slot}>", value, path) for path in found for value in values}
     return sorted(found)
 
@@ -167,7 +171,9 @@ def dify_fails(asked: Request, sent: Any) -> bool:
 
 
 def _is_odd(file: Any) -> bool:
-    return not isinstance(file, dict) or any(value is not None and not isinstance(value, str) for value in file.values())
+    return not isinstance(file, dict) or any(
+        value is not None and not isinstance(value, str) for value in file.values()
+    )
 
 
 # ---------------------------------------------------------------------- laws
@@ -203,7 +209,11 @@ def test_any_query_gets_an_answer_shaped_as_dify_s(route, key, query):
 
 
 @HARD
-@given(st.sampled_from(WRITES), st.binary(max_size=60), st.sampled_from(["application/json", "text/plain", "", "application/x+json"]))
+@given(
+    st.sampled_from(WRITES),
+    st.binary(max_size=60),
+    st.sampled_from(["application/json", "text/plain", "", "application/x+json"]),
+)
 def test_any_bytes_get_an_answer_shaped_as_dify_s(route, body, kind):
     endpoint, target = route
     asked = request(endpoint.method, target, body, content_type=kind)
@@ -297,7 +307,12 @@ def test_special_values_as_inputs_and_in_files(value):
                 body = text_of(inputs=f'{{"{name}": {value}}}', response_mode=f'"{mode}"')
                 one(request("POST", path, body, KEYS[app]))
             for name in ("type", "transfer_method", "url", "upload_file_id", "x"):
-                file = {"type": '"image"', "transfer_method": '"remote_url"', "url": '"http://example.com/a.png"', name: value}
+                file = {
+                    "type": '"image"',
+                    "transfer_method": '"remote_url"',
+                    "url": '"http://example.com/a.png"',
+                    name: value,
+                }
                 said = ",".join(f'"{key}": {one_}' for key, one_ in file.items())
                 one(request("POST", path, text_of(files=f"[{{{said}}}]", response_mode=f'"{mode}"'), KEYS[app]))
 
@@ -309,7 +324,9 @@ def test_what_is_no_json_is_400(value):
         assert (answer.status, answer.code) == (400, "bad_request")
 
 
-@pytest.mark.parametrize("body", [b"\xef\xbb\xbf{}", '{"user": "\xff"}'.encode("latin-1"), b"{}{}", b"", b"\0", "{}".encode("utf-16")])
+@pytest.mark.parametrize(
+    "body", [b"\xef\xbb\xbf{}", '{"user": "\xff"}'.encode("latin-1"), b"{}{}", b"", b"\0", "{}".encode("utf-16")]
+)
 def test_bytes_that_are_no_json_are_400(body):
     answer = answer_of(ENGINE, request("POST", "/v1/chat-messages", body))
     assert (answer.status, answer.code) == (400, "bad_request")
@@ -322,8 +339,10 @@ def test_json_that_is_no_object_is_dify_s_500(body):
             assert answer_of(ENGINE, request(endpoint.method, target, body.encode())).status == 500
 
 
-@pytest.mark.xfail(reason="payloads.integer trusts int() with more digits than Python converts", strict=False)
-def test_numbers_of_any_length_in_a_query_are_400():
-    for digits in ("9" * 4000, "9" * 5000, "\u0663"):
-        for target in ("/v1/conversations?limit=", "/v1/app/feedbacks?page=", "/v1/messages?limit="):
-            assert answer_of(ENGINE, request("GET", target + digits)).status == 400
+@pytest.mark.parametrize("digits", ["9" * 4000, "9" * 5000, "\u0663"])
+def test_numbers_of_any_length_in_a_query_get_an_answer(digits):
+    """Those that Python converts are numbers like any other: beyond a limit, or of a page without rows."""
+    for target in ("/v1/conversations?limit=", "/v1/messages?limit="):
+        assert answer_of(ENGINE, request("GET", target + digits)).status == 400
+    wanted = 200 if digits == "9" * 4000 else 400
+    assert answer_of(ENGINE, request("GET", f"/v1/app/feedbacks?page={digits}")).status == wanted
