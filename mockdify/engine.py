@@ -214,7 +214,7 @@ class Engine:
         guarded = _guarded(request, profile, workspace, exchange, reply)
         return Handling(workspace, exchange, _sent(guarded, exchange, workspace))
 
-    def _routed(
+    def _routed(  # noqa: PLR0917 - all that is known of the request
         self,
         workspace: Workspace,
         installed: Installed | None,

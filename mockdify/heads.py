@@ -29,7 +29,7 @@ _NOT_IN_HEADERS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 
 
 class Sent(web.StreamResponse):
-    """What a handler returns when the answer is out already: aiohttp is left nothing to do but to keep the connection."""
+    """What a handler returns when the answer is out: aiohttp is left nothing to do but to keep the connection."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -17,7 +17,7 @@ _HOST = re.compile(r"([A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?")
 
 @dataclass(kw_only=True)  # one per exchange, and freezing costs more than all its fields
 class Request:
-    """One HTTP request: `target` is path and query as sent; header names keep the client's spelling. Not to be changed."""
+    """One HTTP request, not to be changed: `target` is path and query as sent, header names are spelt as sent."""
 
     method: str
     target: str

@@ -16,7 +16,7 @@ NO_ENVELOPE = Envelope()
 _PING = Emit(PING, NO_ENVELOPE)
 
 
-def with_pings(reply: Reply, *, interval: float, now: Callable[[], float]) -> Reply:
+def with_pings(reply: Reply, *, interval: float, now: Callable[[], float]) -> Reply:  # noqa: C901, PLR0912
     """*reply* with its head held back until there is something to send, and a ping after *interval* of silence."""
     held: Head | None = None
     silent_since = now()

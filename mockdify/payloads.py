@@ -30,7 +30,7 @@ class _Error(NamedTuple):
     value: Any
 
 
-class _Refused(Exception):  # noqa: N818 - never leaves this module
+class _Refused(Exception):
     def __init__(self, *errors: _Error) -> None:
         self.errors = errors
 

@@ -53,7 +53,7 @@ class Answer:
     usage: dict[str, Any] = field(default_factory=dict)
 
 
-class Failed(Exception):  # noqa: N818 - what happened, in one word
+class Failed(Exception):
     """The call did not succeed. `text` is what had come before; `status` and `code` are Dify's, where it gave any."""
 
     def __init__(

@@ -93,7 +93,7 @@ def counted(lines: Iterable[str]) -> list[str]:
 
 
 def _is_unknown(exchange: Exchange) -> bool:
-    # Dify's own page for a path it does not have (JSON in the guide's profile); a conversation that is not found differs.
+    # Dify's own page for a path it does not have (JSON in the guide's profile); a conversation not found differs.
     return (
         exchange.status == 404
         and not exchange.fault

@@ -1,7 +1,5 @@
 """Apps from Dify's exports: everything loads, and says about itself what the real Dify said."""
 
-# ruff: noqa: E501 - exports and messages are shown as they are
-
 import hashlib
 import json
 import re

@@ -1,4 +1,3 @@
-# ruff: noqa: E501 - in a table of mistakes a row is a line
 from pathlib import Path
 
 import pytest

@@ -1,5 +1,5 @@
 """The loop of an adapter that is a program: JSON lines in, JSON lines out. Copy it beside yours; it needs nothing."""
-# ruff: noqa: N818, BLE001
+# ruff: noqa: BLE001
 
 import json
 import sys

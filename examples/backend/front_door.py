@@ -6,7 +6,7 @@ ORIGINS = {"https://shop.example"}
 LONGEST = 2000
 
 
-class Refused(Exception):  # noqa: N818 - a refusal is no error of ours
+class Refused(Exception):
     """A request that goes no further; `status` is the answer's."""
 
     def __init__(self, status, reason):

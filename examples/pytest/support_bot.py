@@ -5,7 +5,7 @@ import time
 import requests
 
 
-class Unavailable(Exception):  # noqa: N818 - said to a customer
+class Unavailable(Exception):
     """Nobody can answer now."""
 
 

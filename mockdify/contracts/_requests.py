@@ -28,7 +28,7 @@ _TYPE = re.compile(rb"^content-type:\s*(\S.*?)\s*$", re.IGNORECASE | re.MULTILIN
 _WORDS = {"true": True, "false": False}
 
 
-class Unreadable(Exception):  # noqa: N818 - not a mistake of ours: its reader makes a violation of it
+class Unreadable(Exception):
     """The body is not what its media type says; the text says why."""
 
 

@@ -40,7 +40,7 @@ MAX_STEPS = 500
 """How many nodes a run may start, those inside containers included: Dify's default."""
 
 
-class _Aborted(Exception):  # noqa: N818 - control flow
+class _Aborted(Exception):
     """The run is ended from within."""
 
 

@@ -53,7 +53,7 @@ class AdapterError(MockdifyError):
     """The adapter itself failed: nothing can be said about its client."""
 
 
-class Abandoned(Exception):  # noqa: N818 - not an error
+class Abandoned(Exception):
     """Raised out of `emit` when the harness no longer wants the answer. Let it pass, closing what is open."""
 
 

@@ -121,7 +121,7 @@ class DifyError(Exception):
     status_code, code = 429, "too_many_requests"
 
 
-class ReadTimeout(Exception):  # noqa: N818 - requests calls its own so
+class ReadTimeout(Exception):
     pass
 
 

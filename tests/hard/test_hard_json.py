@@ -117,13 +117,7 @@ FIELDS: dict[str, st.SearchStrategy[Any]] = {
     "rating": st.sampled_from(["like", "dislike", None]) | JSON,
     "name": st.text(max_size=10) | JSON,
     "auto_generate": st.booleans() | JSON,
-    **{
-        name: JSON
-        for name in (
-            "auto_generate_name", "workflow_id", "content", "value", "question", "answer", "score_threshold",
-            "embedding_provider_name", "embedding_model_name", "message_id", "voice", "text", "streaming", "trace_id",
-        )
-    },
+    **dict.fromkeys(("auto_generate_name", "workflow_id", "content", "value", "question", "answer", "score_threshold", "embedding_provider_name", "embedding_model_name", "message_id", "voice", "text", "streaming", "trace_id"), JSON),
 }  # fmt: skip
 BODIES = st.fixed_dictionaries({}, optional=FIELDS) | JSON
 KEY = st.sampled_from([*KEYS.values(), "dataset-demo"])
@@ -199,7 +193,7 @@ QUERY = st.dictionaries(
 @settings(HARD, max_examples=200)
 @given(st.sampled_from(READS), KEY, QUERY)
 def test_any_query_gets_an_answer_shaped_as_dify_s(route, key, query):
-    endpoint, target = route
+    _endpoint, target = route
     asked = request("GET", f"{target}?{urlencode(query)}", key=key)
     answer = answer_of(ENGINE, asked)
     if answer.status >= 500:

@@ -58,7 +58,7 @@ class Result:
 
 
 @dataclass
-class NodeFailure(Exception):  # noqa: N818 - not an error of ours: a node that failed as nodes do
+class NodeFailure(Exception):
     """A node that failed; what becomes of the run is for its error strategy to say."""
 
     error: str
@@ -67,7 +67,7 @@ class NodeFailure(Exception):  # noqa: N818 - not an error of ours: a node that 
     process_data: Mapping[str, Json] = field(default_factory=dict)
 
 
-class Paused(Exception):  # noqa: N818 - control flow
+class Paused(Exception):
     """A node waits for a human: the run pauses here."""
 
 
