@@ -204,32 +204,50 @@ def faults(as_json: bool) -> None:
     listing.show(listing.fault_rows(whole=as_json), as_json=as_json)
 
 
-@main.command()
-@click.argument("name", required=False)
-@click.option(
+_RELEASE = click.option(
     "--release", type=click.Choice(["1.13", "1.16"]), default="1.16", show_default=True, help="Of which Dify."
 )
-@click.option("--mode", help="For an event: the app mode, where it differs.")
-@click.option("--export", type=click.Choice(["bundle", "openapi"]), help="All contracts as one document on stdout.")
-@_AS_JSON
-def contracts(name: str | None, release: str, mode: str | None, export: str | None, as_json: bool) -> None:
-    """List the contracts of a release, print the one called NAME as JSON Schema, or export them all.
 
-    A bundle is one JSON Schema document; `openapi` is OpenAPI 3.1.
-    """
+
+@main.group("contracts", cls=_Group, context_settings=_CONTEXT, invoke_without_command=True)
+@_RELEASE
+@_AS_JSON
+@click.pass_context
+def contracts(ctx: click.Context, release: str, as_json: bool) -> None:
+    """List the contracts of a release; `show` prints one, `export` writes them all."""
+    if ctx.invoked_subcommand is None:
+        from mockdify import listing  # noqa: PLC0415
+
+        listing.show(listing.contract_rows(release, whole=as_json), as_json=as_json)
+
+
+@contracts.command("show")
+@click.argument("name")
+@_RELEASE
+@click.option("--mode", help="For an event: the app mode, where it differs.")
+def show_contract(name: str, release: str, mode: str | None) -> None:
+    """Print the contract called NAME, such as events/message_end, as JSON Schema."""
     import json  # noqa: PLC0415 - not for --help
 
-    from mockdify import listing  # noqa: PLC0415
-    from mockdify.contracts import bundle, openapi, show  # noqa: PLC0415
+    from mockdify.contracts import show  # noqa: PLC0415
 
-    if name and export:
-        msg = "give NAME for one contract or --export for all, not both"
-        raise click.UsageError(msg)
-    if name or export:
-        found = show(name, release, mode=mode) if name else {"bundle": bundle, "openapi": openapi}[str(export)](release)
-        click.echo(json.dumps(found, ensure_ascii=False, indent=2))
-    else:
-        listing.show(listing.contract_rows(release, whole=as_json), as_json=as_json)
+    click.echo(json.dumps(show(name, release, mode=mode), ensure_ascii=False, indent=2))
+
+
+@contracts.command("export")
+@click.argument("folder", type=click.Path(path_type=Path, file_okay=False), default=".")
+@_RELEASE
+def export_contracts(folder: Path, release: str) -> None:
+    """Write a JSON Schema bundle and an OpenAPI 3.1 document into FOLDER, and print their paths."""
+    import json  # noqa: PLC0415 - not for --help
+
+    from mockdify.contracts import bundle, openapi  # noqa: PLC0415
+    from mockdify.writing import write_whole  # noqa: PLC0415
+
+    for name, made in (("contracts", bundle(release)), ("openapi", openapi(release))):
+        path = folder / f"{name}-{release}.json"
+        write_whole(path, json.dumps(made, ensure_ascii=False, indent=2) + "\n")
+        click.echo(path)
 
 
 @main.command()

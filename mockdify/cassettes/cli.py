@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from mockdify.errors import MockdifyError
+from mockdify.writing import write_whole
 
 if TYPE_CHECKING:
     from mockdify.cassettes.proxy import OnProgress, Progress, Recorder
@@ -79,7 +80,7 @@ def record(
     if to_script is not None:
         from mockdify.cassettes.script import as_toml  # noqa: PLC0415
 
-        _write(to_script, as_toml([cassette] if cassette.exists() else []))
+        write_whole(to_script, as_toml([cassette] if cassette.exists() else []))
 
 
 async def _record(recorder: Recorder, *, as_json: bool) -> None:
@@ -174,7 +175,7 @@ def verify(
     wanted = [_report(text) for text in reports]
     found = _verified(cassettes, release, max_age, live, keys)
     for kind, path in wanted:
-        _write(path, found.as_json() if kind == "json" else found.as_html())
+        write_whole(path, found.as_json() if kind == "json" else found.as_html())
     if as_json:
         click.echo(found.as_json())
     else:
@@ -206,23 +207,6 @@ def _report(text: str) -> tuple[str, Path]:
     if kind not in ("json", "html") or not path:
         raise MockdifyError(f"--report {text}: write json=FILE or html=FILE")
     return kind, Path(path)
-
-
-def _write(path: Path, text: str) -> None:
-    """*path* with *text*, whole or not at all."""
-    import tempfile  # noqa: PLC0415 - rarely needed
-
-    temporary = None
-    try:
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
-            temporary = Path(file.name)
-            file.write(text)
-        temporary.chmod(0o644)
-        temporary.replace(path)
-    except OSError as error:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-        raise MockdifyError(f"cannot write {path}: {error.strerror or error}") from None
 
 
 # ---------------------------------------------------------------------- scrub

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mockdify.errors import MockdifyError
+from mockdify.writing import write_whole
 
 if TYPE_CHECKING:
     from mockdify.harness.runner import Cell, Report
@@ -68,7 +69,7 @@ def read(path: Path) -> dict[str, str]:
 def write(path: Path, report: Report) -> None:
     """List what *report* broke."""
     known = {_name(cell): cell.verdict for cell in report.failed}
-    path.write_text(json.dumps({"known": known}, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps({"known": known}, indent=2) + "\n")
 
 
 def compare(report: Report, known: Mapping[str, str]) -> Compared:

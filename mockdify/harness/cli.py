@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mockdify.errors import MockdifyError
+from mockdify.writing import write_whole
 
 if TYPE_CHECKING:
     from mockdify.harness.adapters import Adapter
@@ -158,7 +159,7 @@ def rerun(failure: Path, adapter: str | None, command: str | None, server: Path 
     if str(server) == "-":
         click.echo(source)
     else:
-        path.write_text(source, encoding="utf-8")
+        write_whole(path, source)
         click.echo(f"a server that sends the same bytes, for a bug report: python {path}")
     sys.exit(0 if verdict == "held" else 1)
 

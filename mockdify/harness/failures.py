@@ -12,6 +12,7 @@ from mockdify.checks.judge import is_generation, truth_of
 from mockdify.checks.model import Call, Case, Rule, Stage
 from mockdify.checks.transcript import End, Pause, Piece, Send, WireReply
 from mockdify.errors import MockdifyError
+from mockdify.writing import write_whole
 
 if TYPE_CHECKING:
     from mockdify.harness.runner import Finding, Report
@@ -167,7 +168,7 @@ def save_all(report: Report, folder: Path) -> list[Path]:
         for finding in cell.findings:
             stem = re.sub(r"[^A-Za-z0-9.]+", "-", f"{cell.rule.id} {cell.mode} {finding.case.name}").strip("-")
             path = folder / f"{stem}.json"
-            path.write_text(json.dumps(save(finding), ensure_ascii=False, indent=1) + "\n", encoding="utf-8")
+            write_whole(path, json.dumps(save(finding), ensure_ascii=False, indent=1) + "\n")
             paths.append(path)
     return paths
 
