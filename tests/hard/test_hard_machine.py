@@ -116,7 +116,14 @@ class Conversations(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ asking
     def ask(
-        self, asker: Asker, method: str, target: str, body: Any = None, *, shared: bool = False, kind: str = "application/json"
+        self,
+        asker: Asker,
+        method: str,
+        target: str,
+        body: Any = None,
+        *,
+        shared: bool = False,
+        kind: str = "application/json",
     ) -> Reply:
         """The reply, in which every canary is the asker's own (of his app, where an answer is the app's as a whole)."""
         self.clock.now += 1
@@ -138,7 +145,9 @@ class Conversations(RuleBasedStateMachine):
     def scan(self, asker: Asker, reply: Reply, *, shared: bool) -> None:
         for number in CANARY.findall(reply.body.decode("utf-8", "replace") + repr(reply.headers)):
             owner = self.owners[int(number)]
-            assert (owner.workspace, owner.app) == (asker.workspace, asker.app), f"canary{number} of {owner} met by {asker}"
+            assert (owner.workspace, owner.app) == (asker.workspace, asker.app), (
+                f"canary{number} of {owner} met by {asker}"
+            )
             assert shared or owner is asker, f"canary{number} of {owner.user} met by {asker.user}"
 
     def canary(self, asker: Asker) -> str:
@@ -177,7 +186,9 @@ class Conversations(RuleBasedStateMachine):
             return
         talk = next((one for one in asker.talks if one.id == conversation), None)
         if talk is None:
-            assert all(conversation not in [t.id for t in (*one.talks, *one.deleted)] for one in self.askers), "an id came twice"
+            assert all(conversation not in [t.id for t in (*one.talks, *one.deleted)] for one in self.askers), (
+                "an id came twice"
+            )
             talk = Talk(conversation)
         else:
             asker.talks.remove(talk)
@@ -264,7 +275,9 @@ class Conversations(RuleBasedStateMachine):
         if asker is None:
             return
         talk = asker.talks[which % len(asker.talks)]
-        shown = self.ask(asker, "GET", f"/v1/messages?user={asker.user}&conversation_id={talk.id}&limit=100").json["data"]
+        shown = self.ask(asker, "GET", f"/v1/messages?user={asker.user}&conversation_id={talk.id}&limit=100").json[
+            "data"
+        ]
         assert [one["id"] for one in shown] == [turn.id for turn in talk.turns]
         for one, turn in zip(shown, talk.turns, strict=True):
             assert one["query"] == turn.query
@@ -384,10 +397,9 @@ class Conversations(RuleBasedStateMachine):
     def upload(self, pick):
         asker = self.one(pick, "chat", "completion")
         content = self.canary(asker).encode()
-        form = (
-            f'--b\r\nContent-Disposition: form-data; name="user"\r\n\r\n{asker.user}\r\n--b\r\nContent-Disposition: form-data; '
-            'name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
-        ).encode() + content + b"\r\n--b--\r\n"
+        field = f'Content-Disposition: form-data; name="user"\r\n\r\n{asker.user}'
+        file = 'Content-Disposition: form-data; name="file"; filename="a.png"\r\nContent-Type: image/png\r\n\r\n'
+        form = f"--b\r\n{field}\r\n--b\r\n{file}".encode() + content + b"\r\n--b--\r\n"
         reply = self.ask(asker, "POST", "/v1/files/upload", form, kind="multipart/form-data; boundary=b")
         assert reply.status == 201
         asker.files.append((reply.json["id"], content, False))
@@ -558,6 +570,10 @@ class OverSockets(Conversations):
 
 _HEALTH = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 TestConversations = Interrupted.TestCase
-TestConversations.settings = settings(max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=_HEALTH)
+TestConversations.settings = settings(
+    max_examples=100, stateful_step_count=60, deadline=None, suppress_health_check=_HEALTH
+)
 TestOverSockets = OverSockets.TestCase
-TestOverSockets.settings = settings(max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=_HEALTH)
+TestOverSockets.settings = settings(
+    max_examples=8, stateful_step_count=25, deadline=None, suppress_health_check=_HEALTH
+)
