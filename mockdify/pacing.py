@@ -16,39 +16,48 @@ NO_ENVELOPE = Envelope()
 _PING = Emit(PING, NO_ENVELOPE)
 
 
-def with_pings(reply: Reply, *, interval: float, now: Callable[[], float]) -> Reply:  # noqa: C901, PLR0912
+def with_pings(reply: Reply, *, interval: float, now: Callable[[], float]) -> Reply:
     """*reply* with its head held back until there is something to send, and a ping after *interval* of silence."""
-    held: Head | None = None
-    silent_since = now()
-    spoke = False
+    head: Head | None = None
+    silent_since, spoke = now(), False
     try:
         for step in reply:
-            if isinstance(step, Wait):
-                if spoke:  # nothing passes between a step and the wait behind it, so the clock is read only here
-                    silent_since, spoke = now(), False
-                while step.until > silent_since + interval:
-                    due = silent_since + interval
-                    yield Wait(due, step.wake)
-                    if step.wake is not None and step.wake.is_set:  # the reply has to look at its task first
-                        break
-                    if held is not None:
-                        yield held
-                        held = None
-                    yield _PING
-                    silent_since = due
-                else:
-                    yield step
-            elif isinstance(step, Head):
-                held = step
-            else:
-                if held is not None:
-                    yield held
-                    held = None
+            if isinstance(step, Head):
+                head = step
+            elif not isinstance(step, Wait):
+                if head is not None:
+                    yield head
+                    head = None
                 yield step
                 spoke = True
-        if held is not None:
-            yield held
+            else:
+                if spoke:  # nothing passes between a step and the wait behind it, so the clock is read only here
+                    silent_since, spoke = now(), False
+                for part in _split(step, silent_since, interval):
+                    if part is _PING:
+                        silent_since += interval
+                        if head is not None:
+                            yield head
+                            head = None
+                    yield part
+        if head is not None:
+            yield head
     finally:
-        close = getattr(reply, "close", None)
-        if close is not None:
-            close()
+        _close(reply)
+
+
+def _close(reply: Reply) -> None:
+    close = getattr(reply, "close", None)
+    if close is not None:
+        close()
+
+
+def _split(wait: Wait, since: float, interval: float) -> Reply:
+    """*wait* with a ping after each *interval*; it ends when the reply is woken, to look at its task."""
+    while wait.until > since + interval:
+        since += interval
+        yield Wait(since, wait.wake)
+        if wait.wake is not None and wait.wake.is_set:
+            return
+        yield _PING
+    yield wait

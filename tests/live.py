@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from io import BufferedRandom
 from pathlib import Path
 from types import GeneratorType
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 from hypothesis import HealthCheck, settings
 
@@ -114,7 +114,7 @@ class Peer:
         self.socket = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self._buffer = b""
 
-    def __enter__(self) -> Peer:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -208,7 +208,7 @@ class Live:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True)
 
-    def __enter__(self) -> Live:
+    def __enter__(self) -> Self:
         self._thread.start()
         self.run(self.edge.start("127.0.0.1", 0))
         self.at_rest = self.census()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+from itertools import pairwise
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -145,7 +145,7 @@ def test_nothing_is_silent_for_longer_than_the_interval(gaps, interval):
     clock = Clock()
     seen = play(saying(clock, *gaps), clock, interval=interval)
     times = [0.0, *(at for at, _ in seen)]
-    assert all(after - before <= interval + 1e-6 for before, after in itertools.pairwise(times))
+    assert all(after - before <= interval + 1e-6 for before, after in pairwise(times))
     said = [at for at, step in seen if step is SAID]
     due = [sum(gaps[: number + 1]) for number in range(len(gaps))]
     assert len(said) == len(due)

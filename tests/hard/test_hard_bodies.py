@@ -26,7 +26,8 @@ def form_of(data, name="a.bin", kind="application/octet-stream", user="alice"):
     return (
         (
             f'--frontier\r\nContent-Disposition: form-data; name="user"\r\n\r\n{user}\r\n'
-            f'--frontier\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\nContent-Type: {kind}\r\n\r\n'
+            f'--frontier\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+            f"Content-Type: {kind}\r\n\r\n"
         ).encode()
         + data
         + b"\r\n--frontier--\r\n"

@@ -117,10 +117,38 @@ def test_any_bytes_get_an_answer_or_a_close(live, data):
 
 
 WORDS = st.sampled_from(
-    ["GET", "POST", "FOO", " ", "/", "/v1/info", "//", "%2f", "%", "..", "?", "#", "HTTP/1.1", "HTTP/1.0", "HTTP/9", "\r\n",
-     "Host: a", "Host", ":", "Content-Length: 3", "Transfer-Encoding: chunked", "Connection: upgrade", "Upgrade: websocket",
-     "Expect: 100-continue", "\0", "\x7f", "é", "0\r\n\r\n", "5\r\nhello\r\n", "Authorization: Bearer app-chat-demo"]
-)  # fmt: skip
+    [
+        *(
+            "GET",
+            "POST",
+            "FOO",
+            " ",
+            "/",
+            "/v1/info",
+            "//",
+            "%2f",
+            "%",
+            "..",
+            "?",
+            "#",
+            "HTTP/1.1",
+            "HTTP/1.0",
+            "HTTP/9",
+        ),
+        *(
+            "\r\n",
+            "Host: a",
+            "Host",
+            ":",
+            "Content-Length: 3",
+            "Transfer-Encoding: chunked",
+            "Connection: upgrade",
+            "\0",
+        ),
+        *("Upgrade: websocket", "Expect: 100-continue", "\x7f", "é", "0\r\n\r\n", "5\r\nhello\r\n"),
+        f"Authorization: Bearer {KEYS['chat']}",
+    ]
+)
 
 
 @HARD
@@ -258,7 +286,9 @@ def test_redirects_lead_only_to_paths_that_exist_here(live, target, location):
 def test_a_hostile_host_is_repeated_nowhere(live, host, shown):
     redirect = live.ask(f"GET /v1 HTTP/1.1\r\nHost: {host}\r\n\r\n".encode())
     assert redirect.headers["Location"] == f"http://{shown}/v1/"
-    form = b'--b\r\nContent-Disposition: form-data; name="file"; filename="a.txt"\r\nContent-Type: text/plain\r\n\r\nx\r\n--b--\r\n'
+    form = (
+        b'--b\r\nContent-Disposition: form-data; name="file"; filename="a"\r\nContent-Type: a/b\r\n\r\nx\r\n--b--\r\n'
+    )
     upload = live.ask(
         post("/v1/files/upload", form, Content_Type="multipart/form-data; boundary=b").replace(
             b"Host: mock", b"Host: " + host.encode()
@@ -316,7 +346,8 @@ NAMES = st.text(st.characters(exclude_categories=["Cs"], exclude_characters='"\\
 @given(NAMES, st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\r\n"), min_size=1, max_size=12))
 def test_no_name_or_type_of_a_file_breaks_out_of_its_header(live, name, kind):
     form = (
-        f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}.png"\r\nContent-Type: image/png{kind}\r\n\r\n'
+        f'--b\r\nContent-Disposition: form-data; name="file"; filename="{name}.png"\r\n'
+        f"Content-Type: image/png{kind}\r\n\r\n"
         'x\r\n--b\r\nContent-Disposition: form-data; name="user"\r\n\r\nalice\r\n--b--\r\n'
     )
     with live.peer() as peer:
