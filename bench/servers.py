@@ -57,7 +57,7 @@ when = {{ query = "{STREAM}" }}
 chunks = {json.dumps([f" word{k:02d}" for k in range(49)])}
 [[answers]]
 when = {{ query = "{PACED}" }}
-chunks = {json.dumps([f" word{k:02d}" for k in range(99)])}
+chunks = {json.dumps([f" word{k:02d}" for k in range(100)])}
 pace = "50ms"
 """
 
