@@ -151,7 +151,7 @@ def test_what_the_dockerfile_copies_is_enough_for_a_wheel(tmp_path, wheel):
 
 # ---------------------------------------------------------------------- what no file says
 # This file names what no other may, and is not looked at.
-HOSTS = re.compile(r"pypi\.org|pythonhosted\.org|npmjs\.(org|com)|yarnpkg\.com|crates\.io|rubygems\.org")
+HOSTS = re.compile(r"\b(pypi|pythonhosted|npmjs|yarnpkg|crates|rubygems)\.(org|com|io)\b")
 TELLING = re.compile(
     r"claude code|anthropic|as an ai (language )?model|ai-generated|sub-?agent|worktree|/work/", re.IGNORECASE
 )
