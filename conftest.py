@@ -13,7 +13,8 @@ import mockdify
 
 pytest_plugins = ["mockdify.pytest_plugin", "pytester"]
 
-# A deadline would measure the machine. `dev` is for a quick look; `ci` repeats the same examples; `thorough` looks for new ones at night.
+# A deadline would measure the machine. `dev` is quick, `ci` repeats the same examples, `thorough` looks for new ones at
+# night.
 settings.register_profile("dev", deadline=None, max_examples=40)
 settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, database=None)
 settings.register_profile(
