@@ -194,7 +194,7 @@ def main() -> None:
     shown = [name for name in names if any((kind, name) in figures for kind in WORKLOADS)]
     stamp = f"{datetime.date.today()}, {versions()}, {args.rounds} rounds of {args.seconds:g} s"
     text = (
-        f"{stamp}. Cells: median ratio to bare aiohttp in the same round (median figure).\n\n{table(figures, shown)}\n"
+        f"{stamp}.\nCells: median ratio to bare aiohttp in the same round (median figure).\n\n{table(figures, shown)}\n"
     )
     print("\n" + text)
     if args.write:

@@ -244,6 +244,7 @@ def export_contracts(folder: Path, release: str) -> None:
     from mockdify.contracts import bundle, openapi  # noqa: PLC0415
     from mockdify.writing import write_whole  # noqa: PLC0415
 
+    folder.mkdir(parents=True, exist_ok=True)
     for name, made in (("contracts", bundle(release)), ("openapi", openapi(release))):
         path = folder / f"{name}-{release}.json"
         write_whole(path, json.dumps(made, ensure_ascii=False, indent=2) + "\n")

@@ -35,7 +35,15 @@ def _line(exchange: Exchange, ending: str) -> str:
         line += f" fault={exchange.fault}"
     if exchange.ended != "complete":
         line += f" ({exchange.ended})"
-    return exchange.mask.text("\n  ".join([line + ending, *(f"! {warning}" for warning in exchange.warnings)]))
+    lines = [line + ending, *(f"! {warning}" for warning in exchange.warnings)]
+    return exchange.mask.text("\n  ".join(map(_printed, lines)))
+
+
+def _printed(line: str) -> str:
+    """*line* on one line, whatever a client wrote into it: no line ends, nothing that a terminal would obey."""
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
 
 
 def journal_lines(exchanges: Sequence[Exchange]) -> list[str]:

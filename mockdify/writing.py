@@ -10,7 +10,7 @@ __all__ = ["write_whole"]
 
 
 def write_whole(path: Path, text: str) -> None:
-    """Put *text* in the place of *path*; its folder is made if need be. What was there stays when that fails.
+    """Put *text* in the place of *path*. What was there stays when that fails.
 
     Raises:
         MockdifyError: it cannot be written.
@@ -19,7 +19,6 @@ def write_whole(path: Path, text: str) -> None:
 
     temporary = None
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=path.parent, delete=False) as file:
             temporary = Path(file.name)
             file.write(text)

@@ -391,8 +391,10 @@ def test_json_that_is_no_object_is_dify_s_500(body):
             assert answer_of(ENGINE, request(endpoint.method, target, body.encode())).status == 500
 
 
-@pytest.mark.xfail(reason="payloads.integer trusts int() with more digits than Python converts", strict=False)
-def test_numbers_of_any_length_in_a_query_are_400():
-    for digits in ("9" * 4000, "9" * 5000, "\u0663"):
-        for target in ("/v1/conversations?limit=", "/v1/app/feedbacks?page=", "/v1/messages?limit="):
-            assert answer_of(ENGINE, request("GET", target + digits)).status == 400
+@pytest.mark.parametrize("digits", ["9" * 4000, "9" * 5000, "\u0663"])
+def test_numbers_of_any_length_in_a_query_get_an_answer(digits):
+    """Those that Python converts are numbers like any other: beyond a limit, or of a page without rows."""
+    for target in ("/v1/conversations?limit=", "/v1/messages?limit="):
+        assert answer_of(ENGINE, request("GET", target + digits)).status == 400
+    wanted = 200 if digits == "9" * 4000 else 400
+    assert answer_of(ENGINE, request("GET", f"/v1/app/feedbacks?page={digits}")).status == wanted

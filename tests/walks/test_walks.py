@@ -241,7 +241,6 @@ def test_the_program_says_one_line_about_what_is_no_http(tmp_path):
     assert line.startswith("400: what came was not HTTP")
 
 
-@pytest.mark.xfail(reason="reports.exchange_line writes paths and users as they are, line ends too", strict=False)
 def test_nobody_writes_lines_of_his_own_into_the_log(tmp_path):
     with program(tmp_path) as (process, ready):
         with Peer(port_of(ready)) as peer:
