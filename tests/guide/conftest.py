@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+import mockdify
 from mockdify.assemble import template_of
 from mockdify.config import Config, Settings, load
 from mockdify.engine import Engine
@@ -95,7 +96,7 @@ def configured(tmp_path):
     """A server from the text of a mockdify.toml, the demo apps' exports beside it."""
 
     def make(text, profile="1.16"):
-        for export in (ROOT / "mockdify" / "demo").glob("*.yml"):
+        for export in (Path(mockdify.__file__).parent / "demo").glob("*.yml"):
             (tmp_path / export.name).write_bytes(export.read_bytes())
         (tmp_path / "mockdify.toml").write_text(text, "utf-8")
         return Server(profile, load(tmp_path / "mockdify.toml"))
