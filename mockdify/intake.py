@@ -21,6 +21,7 @@ from aiohttp.http_exceptions import BadHttpMethod, LineTooLong, TransferEncoding
 from aiohttp.streams import StreamReader
 
 from mockdify.errors import UNHANDLED
+from mockdify.masking import mask_text
 from mockdify.steps import Body, Head, Step
 from mockdify.waits import Waiter
 from mockdify.wire import JSON, REASONS, as_ujson
@@ -34,7 +35,9 @@ LONGEST_LINE = 4094
 _MOST_HEADERS = 100
 """gunicorn's."""
 _HALF_CLOSED = 0.05
-"""Seconds that a client which has closed its sending side still gets for the answer to what it sent."""
+"""Seconds between two looks at a client that has closed its sending side: whether the answer to what it sent is out."""
+_LOOKS = 40
+"""How often to look before the connection is closed all the same."""
 _FLUSH = 5.0
 """Seconds for the last bytes to such a client."""
 _IN_MEMORY = 1024 * 1024
@@ -146,12 +149,23 @@ class Connection(web.RequestHandler):
         self._loop.call_later(_HALF_CLOSED, self._leave)
         return True
 
-    def _leave(self) -> None:
+    def _leave(self, looks: int = _LOOKS) -> None:
+        """Close the connection once there is nothing more to say to it."""
         transport = self.transport
-        if transport is not None:
-            transport.close()
-            if transport.get_write_buffer_size():  # goes out first; to a client that does not read it never would
-                self._loop.call_later(_FLUSH, transport.abort)
+        if transport is None:
+            return
+        if self._is_answering and looks:
+            self._loop.call_later(_HALF_CLOSED, self._leave, looks - 1)
+            return
+        transport.close()
+        if transport.get_write_buffer_size():  # goes out first; to a client that does not read it never would
+            self._loop.call_later(_FLUSH, transport.abort)
+
+    @property
+    def _is_answering(self) -> bool:
+        """Whether a request has come as a whole and its answer is not out."""
+        asking = self._current_request
+        return bool(self.waiter is not None or self._messages or (asking is not None and asking.content.is_eof()))
 
     def handle_error(
         self, request: web.BaseRequest, status: int = 500, exc: BaseException | None = None, message: str | None = None
@@ -217,7 +231,7 @@ class Listener(web.Server):
 # ---------------------------------------------------------------------- refusals
 def refuse(transport: asyncio.Transport | None, status: int, said: str, *, level: int) -> web.Response:
     """Answer as gunicorn does to what is not HTTP (`http.garbage_request`), and close the connection."""
-    log.log(level, "%d: what came was not HTTP: %s", status, said)
+    log.log(level, "%d: what came was not HTTP: %s", status, mask_text(_SECRET.sub(r"\1…", said)))
     phrase = "Bad Request" if status == 400 else "Request Header Fields Too Large"
     page = (
         f"<html>\n  <head>\n    <title>{phrase}</title>\n  </head>\n  <body>\n    <h1><p>{phrase}</p></h1>\n"
@@ -237,6 +251,8 @@ def turned_away() -> tuple[Step, ...]:
     return (Head(413, headers, len(page)), Body(page))
 
 
+_SECRET = re.compile(r"((?:authorization|cookie|api-key)\W).*", re.IGNORECASE)
+"""The value of a header that nobody should read in a log, where just that header is the broken one."""
 _QUOTED = re.compile(r"^  (b(['\"]).*\2)$", re.MULTILINE)
 _VERSION = re.compile(r"HTTP/1\.[0-9]")
 _METHOD = re.compile(r"[A-Z0-9!$%&'*+.^_`|~-]{3,20}")

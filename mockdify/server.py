@@ -225,7 +225,7 @@ class Edge:
                 limit, asked = self.engine.admit(head), True
             return size <= limit
 
-        expects = (head.header("expect") or "").lower() == "100-continue"
+        expects = incoming.version >= HttpVersion11 and (head.header("expect") or "").lower() == "100-continue"
         taken = allow(max(said, _ASK_ABOVE + 1)) if expects else allow(said)
         with contextlib.closing(Intake()) as intake:
             if taken:

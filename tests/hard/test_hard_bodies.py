@@ -208,6 +208,17 @@ def test_other_expectations_are_not_heard(live, expect):
     assert live.ask(post(CHAT, said_to("chat", "hi", mode="blocking"), Expect=expect)).status == 200
 
 
+def test_an_old_client_is_not_told_to_go_on(live):
+    message = post(CHAT, said_to("chat", "hi", mode="blocking"), Expect="100-continue").replace(
+        b"HTTP/1.1", b"HTTP/1.0"
+    )
+    head, body = message[:-20], message[-20:]
+    with live.peer() as peer:
+        peer.send(head)
+        live.until(lambda: live.edge._listener.requests_count)
+        assert peer.send(body).answer().status == 200
+
+
 def test_asking_first_without_a_body_is_no_question(live):
     assert live.ask(get("/v1/info", more="Expect: 100-continue\r\n")).status == 200
 

@@ -99,11 +99,20 @@ def test_garbage_gets_the_page_of_dify_s_server(live, data, status, said):
 
 def test_garbage_is_one_line_in_the_log(live, caplog):
     caplog.clear()
-    page_of(live, b"hello\r\nAuthorization: Bearer app-secret-key\r\n\r\n")
+    page_of(live, b"hello app-secret-key\r\nAuthorization: Bearer app-secret-key\r\n\r\n")
     lines = [record.getMessage() for record in caplog.records if record.name == "mockdify"]
     assert len(lines) == 1
     assert "\n" not in lines[0]
     assert "secret" not in lines[0]
+
+
+@pytest.mark.parametrize(
+    "header", ["Authorization: Bearer my\x01secret", "authorization my secret", "Cookie: my\0secret"]
+)
+def test_a_broken_header_that_holds_a_secret_is_not_logged(live, caplog, header):
+    caplog.clear()
+    page_of(live, get("/v1/info", more=header + "\r\n").replace(b"Authorization: Bearer app-chat-demo\r\n", b""))
+    assert "secret" not in caplog.text
 
 
 @HARD

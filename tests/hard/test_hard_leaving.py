@@ -195,6 +195,20 @@ def is_endless(step):
     return isinstance(step, Wait) and step.until == float("inf")
 
 
+@pytest.mark.parametrize("clock", ["real", "frozen"])
+def test_no_fault_outlives_its_client(clock):
+    with serving(PACED, clock=clock, ping_interval="20ms") as live:
+        peers = []
+        for fault in CATALOGUE:
+            for app in ("chat", "chatflow"):
+                body = said_to(app, "paced", f"{fault}-{app}")
+                peers.append(live.peer().send(post(PATHS[app], body, KEYS[app], X_Mockdify_Fault=fault)))
+        live.until(lambda: len(live.workspace.journal) == len(peers))
+        for peer in peers:
+            peer.close()
+        live.assert_at_rest()
+
+
 # ---------------------------------------------------------------------- half a connection
 def test_half_a_connection_still_gets_its_answer(live):
     for app in APPS:
