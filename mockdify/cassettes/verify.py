@@ -256,11 +256,16 @@ def _asked(one: Interaction, events: Sequence[Any], contracts: Contracts) -> Ite
 
 
 def _has_failed(said: Any) -> bool:
-    """Whether an event or a reply tells that the run failed: it was begun with 200 all the same."""
+    """Whether an event or a reply tells that the run failed, or would tell it and lost its data.
+
+    A run that fails was begun with 200 all the same.
+    """
     if not isinstance(said, dict):
         return False
-    data = said.get("data")
-    return said.get("event") == "error" or (isinstance(data, dict) and data.get("status") == "failed")
+    data, event = said.get("data"), said.get("event")
+    if event == "workflow_finished" and not isinstance(data, dict):
+        return True
+    return event == "error" or (isinstance(data, dict) and data.get("status") == "failed")
 
 
 def _json(body: bytes) -> Any:

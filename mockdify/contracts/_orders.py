@@ -74,14 +74,15 @@ class OrderChecker:
         self._rules = [r for r in order.get("rules", ()) if context.view in r.get("views", (context.view,))]
         self._contract = f"contracts/orders/{order['title']}"
         self._seen = _Seen()
-        self.state: str = view["start"]
+        # Several when an event does not tell its kind, as one that lost its data: each that is still possible.
+        self._at: tuple[str, ...] = (view["start"],)
         if not pings:
-            self.state = self._states[self.state].on.get("ping", self.state)
+            self._at = (self._states[view["start"]].on.get("ping", view["start"]),)
 
     @property
     def may_end(self) -> bool:
         """Could the stream end here?"""
-        return self._states[self.state].end
+        return any(self._states[state].end for state in self._at)
 
     def feed(self, event: str | Json) -> list[Violation]:
         """Take the next event, or its name; gives what is wrong with its place."""
@@ -100,37 +101,46 @@ class OrderChecker:
         if self.may_end:
             return []
         missing = self._expected()
-        return [self._violation("unfinished", "$", f"the stream ended while {self.state!r}, without {missing}")]
+        return [self._violation("unfinished", "$", f"the stream ended while {self._place}, without {missing}")]
 
     def _step(self, name: str, qualified: str) -> list[Violation]:
-        target = self._target(self.state, name, qualified)
-        if target is not None:
-            self._enter(target)
+        targets = self._targets(self._at, name, qualified)
+        if targets:
+            self._enter(targets)
             return []
-        message = f"{qualified} may not come while {self.state!r}; expected {self._expected()}"
+        message = f"{qualified} may not come while {self._place}; expected {self._expected()}"
         # Why: go where this event leads from elsewhere, so that one lost event is told once and not by all that follow.
-        elsewhere = (t for s in self._states if (t := self._target(s, name, qualified)) is not None and t != s)
-        self._enter(next(elsewhere, self.state))
+        elsewhere = [t for state in self._states for t in self._targets((state,), name, qualified) if t != state]
+        self._enter(tuple(elsewhere[:1]) or self._at)
         return [self._violation("order", "$.event", message)]
 
-    def _enter(self, state: str) -> None:
-        self.state = state
-        self._seen.partial |= self._states[state].partial
+    def _enter(self, states: tuple[str, ...]) -> None:
+        self._at = states
+        self._seen.partial |= any(self._states[state].partial for state in states)
 
-    def _target(self, state: str, name: str, qualified: str) -> str | None:
-        on = self._states[state].on
-        target = on.get(qualified) or on.get(name)
-        if target is None and qualified == name:  # fed with a name only: any of its kinds will do
-            target = next((t for key, t in on.items() if key.startswith(f"{name}:")), None)
-        return target
+    def _targets(self, states: tuple[str, ...], name: str, qualified: str) -> tuple[str, ...]:
+        """Where the event leads to from *states*; fed with a name only, where any of its kinds does."""
+        found: list[str] = []
+        for state in states:
+            on = self._states[state].on
+            target = on.get(qualified) or on.get(name)
+            if target is not None:
+                found.append(target)
+            elif qualified == name:
+                found += (to for key, to in on.items() if key.startswith(f"{name}:"))
+        return tuple(dict.fromkeys(found))
 
     def _qualified(self, name: str, event: Event) -> str:
         value = _get(event, self._qualify[name]) if name in self._qualify else None
         return f"{name}:{value}" if isinstance(value, str) else name
 
     def _expected(self) -> str:
-        state = self._states[self.state]
-        return ", ".join(state.on) + (" or the end" if state.end and state.on else "the end" if state.end else "")
+        events = ", ".join(dict.fromkeys(event for state in self._at for event in self._states[state].on))
+        return " or ".join(filter(None, (events, "the end" if self.may_end else "")))
+
+    @property
+    def _place(self) -> str:
+        return " or ".join(map(repr, self._at))
 
     def _violation(self, kind: Kind, path: str, message: str) -> Violation:
         return Violation(kind=kind, path=path, message=message, contract=self._contract)
