@@ -16,7 +16,7 @@ pytest_plugins = ["mockdify.pytest_plugin", "pytester"]
 # A deadline would measure the machine. `dev` is quick, `ci` repeats the same examples, `thorough` looks for new ones at
 # night.
 settings.register_profile("dev", deadline=None, max_examples=40)
-settings.register_profile("ci", deadline=None, derandomize=True, print_blob=True, database=None)
+settings.register_profile("ci", deadline=None, max_examples=60, derandomize=True, print_blob=True, database=None)
 settings.register_profile(
     "thorough", deadline=None, max_examples=2000, print_blob=True, suppress_health_check=[HealthCheck.too_slow]
 )

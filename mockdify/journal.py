@@ -228,7 +228,7 @@ class Exchange:
     def raw(self) -> Request:
         """The request as it came, secrets and all, its body cut at `KEPT` bytes. Not to be shown."""
         scheme, _, rest = self._head.partition(b"\0")
-        parts = rest.decode("utf-8", "surrogateescape").split("\0") if rest else []
+        parts = rest.decode("utf-8", "surrogatepass").split("\0") if rest else []
         return Request(
             method=self.method,
             target=self._target,
@@ -378,7 +378,7 @@ class Exchange:
 def _pack(request: Request) -> bytes:
     """The scheme and the headers of a request, in one piece."""
     parts = [request.scheme, *chain.from_iterable(request.headers)]
-    return "\0".join(parts).encode("utf-8", "surrogateescape")
+    return "\0".join(parts).encode("utf-8", "surrogatepass")
 
 
 _one_write = Struct("=If").pack

@@ -9,7 +9,7 @@ import tracemalloc
 
 import pytest
 from engines import KEYS, Time, ask, chat, control, engine, perform, request
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from mockdify.http import Request
@@ -130,6 +130,7 @@ def test_what_is_asked_of_the_control_api_stands_in_no_journal():
 
 
 @given(st.binary(max_size=60), st.text(max_size=20), st.text(st.characters(exclude_characters="\0"), max_size=20))
+@example(b"", "", "\ud800")  # only a caller in Python can say this
 def test_a_request_comes_back_as_it_was(body, target, value):
     sent = Request(
         method="POST", target="/" + target, headers=(("A", value), ("b", "2"), ("A", "3")), body=body, scheme="https"
