@@ -20,7 +20,7 @@ from mockdify.wire import REASONS
 if TYPE_CHECKING:
     from mockdify.steps import Head, Headers
 
-__all__ = ["SENT", "SERVER", "Chunks", "cleaned", "send", "usual_head"]
+__all__ = ["SENT", "SERVER", "Chunks", "cleaned", "is_usual", "send", "usual_head"]
 
 SERVER = "gunicorn"
 _BARE = frozenset({100, 101, 204, 205, 304, 413})
@@ -62,11 +62,29 @@ class Chunks(Sent):
             head, self._head = self._head, None
             send(head, self._incoming)
 
+    def send(self, data: bytes) -> int:
+        """Write one chunk; gives how many bytes are waiting for the client to read."""
+        transport = self._incoming.transport
+        if transport is None or transport.is_closing():
+            raise ConnectionResetError
+        if data:
+            transport.write(b"%x\r\n%b\r\n" % (len(data), data))
+        return transport.get_write_buffer_size()
+
+    def raw(self, data: bytes) -> None:
+        """Write past all framing."""
+        transport = self._incoming.transport
+        if transport is not None:
+            transport.write(data)
+
+    async def drain(self) -> None:
+        """Wait until the client is not behind any more."""
+        await self._incoming.writer.drain()
+
     async def write(self, data: bytes) -> None:  # type: ignore[override]  # we only ever write bytes
         """Send one chunk; wait when the client is behind."""
-        if data:
-            send(b"%x\r\n%b\r\n" % (len(data), data), self._incoming)
-            await self._incoming.writer.drain()
+        self.send(data)
+        await self.drain()
 
     async def write_eof(self, data: bytes = b"") -> None:  # noqa: ARG002 - aiohttp's
         """Send the end, once, unless the connection has come to its own."""
@@ -86,14 +104,14 @@ def send(data: bytes, incoming: web.BaseRequest) -> None:
     incoming.writer.output_size += len(data)
 
 
-def usual_head(head: Head, incoming: web.BaseRequest, *, length: int | None) -> bytes | None:
+def is_usual(incoming: web.BaseRequest) -> bool:
+    """Whether a request leaves it to us how its answer is framed, and the connection open."""
+    return incoming.version == HttpVersion11 and incoming.keep_alive
+
+
+def usual_head(head: Head, *, method: str, length: int | None) -> bytes | None:
     """The head of a usual answer: with its *length*, or None for a body in chunks. None: not a usual one."""
-    if (
-        incoming.version != HttpVersion11
-        or not incoming.keep_alive
-        or head.status in _BARE
-        or incoming.method == "HEAD"
-    ):
+    if head.status in _BARE or method == "HEAD":
         return None
     lines = _lines(head.status, head.headers, None if head.wire is None else head.wire.reason)
     if lines is None:

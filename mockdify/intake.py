@@ -11,12 +11,12 @@ import asyncio
 import html
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from tempfile import TemporaryFile
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, NamedTuple, TypeAlias
 
 from aiohttp import web
-from aiohttp.http import RawRequestMessage
+from aiohttp.http import HttpVersion11, RawRequestMessage
 from aiohttp.http_exceptions import BadHttpMethod, LineTooLong, TransferEncodingError
 from aiohttp.streams import StreamReader
 
@@ -26,7 +26,22 @@ from mockdify.steps import Body, Head, Step
 from mockdify.waits import Waiter
 from mockdify.wire import JSON, REASONS, as_ujson
 
-__all__ = ["LONGEST_LINE", "BrokenError", "Connection", "Intake", "Listener", "StalledError", "refuse", "turned_away"]
+if TYPE_CHECKING:
+    from mockdify.engine import Handling
+    from mockdify.http import Request
+
+__all__ = [
+    "LONGEST_LINE",
+    "AtOnce",
+    "Begun",
+    "BrokenError",
+    "Connection",
+    "Intake",
+    "Listener",
+    "StalledError",
+    "refuse",
+    "turned_away",
+]
 
 log = logging.getLogger("mockdify")
 
@@ -40,6 +55,8 @@ _LOOKS = 40
 """How often to look before the connection is closed all the same."""
 _FLUSH = 5.0
 """Seconds for the last bytes to such a client."""
+_SOME = 64 * 1024
+"""Unsent bytes above which a client gets no further answer before it has read."""
 _IN_MEMORY = 1024 * 1024
 """How much of a body is kept in memory before it goes to a file."""
 
@@ -111,10 +128,26 @@ class Intake:
 
 
 # ---------------------------------------------------------------------- connections
+class Begun(NamedTuple):
+    """A reply that was begun when its request came, and takes time."""
+
+    request: Request
+    handling: Handling
+    steps: Iterator[Step]
+    """All of it: what was met so far, and the rest."""
+    leave: Callable[[], None]
+    """The client has left before anybody went on with it."""
+
+
+AtOnce: TypeAlias = Callable[[RawRequestMessage, bytes], bytes | Begun | None]
+"""Tries to answer a request (its head, its whole body) without a task: gives the answer's bytes, or the reply it has
+begun, or None when it did not look at it."""
+
+
 class Connection(web.RequestHandler):
     """aiohttp's connection with other manners: gunicorn's page for what is not HTTP, one line in the log for it."""
 
-    __slots__ = ("is_broken", "is_leaving", "waiter")
+    __slots__ = ("begun", "is_broken", "is_leaving", "waiter")
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -124,15 +157,70 @@ class Connection(web.RequestHandler):
         """Whether the client has closed its side: it gets what is about to come, and is gone."""
         self.waiter: Waiter | None = None
         """The waits of the reply that is under way."""
+        self.begun: Begun | None = None
+        """The reply that could not be given at once, for the task that goes on with it."""
 
     def data_received(self, data: bytes) -> None:
         """Take in bytes. When they spoil a body, who reads that body is told: aiohttp lets him wait for ever."""
-        super().data_received(data)
+        task = self._waiter  # aiohttp's task waits for a request
+        if task is None or task.done() or self._messages or self._listener.at_once is None:
+            super().data_received(data)
+        else:
+            # The task is not woken for a request that can be answered without it.
+            self._waiter = None
+            try:
+                super().data_received(data)
+            finally:
+                self._waiter = task
+            if self._messages and not self._is_answered_at_once() and not task.done():
+                task.set_result(None)
         if self._messages and not isinstance(self._messages[-1][0], RawRequestMessage):
             self.is_broken = True
             reading = self._current_request
             if reading is not None and not reading.content.is_eof():
                 reading.content.set_exception(web.RequestPayloadError("Invalid chunk"))
+
+    def _is_answered_at_once(self) -> bool:
+        """Whether there was one request and its answer is out."""
+        message, payload = self._messages[0]
+        listener, transport = self._listener, self.transport
+        if (
+            listener.at_once is None
+            or transport is None
+            or self._close
+            or self._upgraded
+            or len(self._messages) > 1
+            or not isinstance(message, RawRequestMessage)
+            or message.should_close
+            or message.version != HttpVersion11
+            or not payload.is_eof()
+            or payload.exception() is not None
+            or transport.get_write_buffer_size() > _SOME
+        ):
+            return False
+        said = listener.at_once(message, payload.read_nowait())
+        if not isinstance(said, bytes):
+            self.begun = said
+            return False
+        transport.write(said)
+        self._messages.popleft()
+        if self._parser is not None:
+            self._parser.message_consumed()
+        listener.requests_count += 1
+        self._next_keepalive_close_time = self._loop.time() + self._keepalive_timeout
+        return True
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """The client is gone, perhaps before the task could go on with its reply."""
+        super().connection_lost(exc)
+        begun, self.begun = self.begun, None
+        if begun is not None:
+            begun.leave()
+
+    @property
+    def _listener(self) -> Listener:
+        assert isinstance(self._manager, Listener)
+        return self._manager
 
     def eof_received(self) -> bool | None:  # type: ignore[override]  # asyncio's protocols answer whether to stay open
         """The client sends no more. An answer that is on its way still goes out; one that waits for its time does not.
@@ -199,6 +287,7 @@ class Listener(web.Server):
 
     Args:
         handler: answers a request.
+        at_once: answers most requests without a task; None for none.
         other_method: answers a request with a method that aiohttp does not know.
         level: how important it is that something was no HTTP.
         options: aiohttp's own.
@@ -209,6 +298,7 @@ class Listener(web.Server):
         handler: Callable[[web.BaseRequest], Awaitable[web.StreamResponse]],
         other_method: Callable[[str, str], web.StreamResponse],
         *,
+        at_once: AtOnce | None,
         level: int,
         **options: Any,
     ) -> None:
@@ -220,6 +310,7 @@ class Listener(web.Server):
             access_log=None,
             **options,
         )
+        self.at_once = at_once
         self.other_method = other_method
         self.level = level
 

@@ -10,8 +10,9 @@ import socket
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from itertools import chain
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.http_writer import HttpVersion10, HttpVersion11
@@ -19,24 +20,32 @@ from multidict import CIMultiDict
 
 from mockdify.engine import BODY_LIMIT, Engine, Handling
 from mockdify.errors import MockdifyError
-from mockdify.heads import SENT, SERVER, Chunks, cleaned, send, usual_head
+from mockdify.heads import SENT, SERVER, Chunks, cleaned, is_usual, send, usual_head
 from mockdify.http import Request
-from mockdify.intake import LONGEST_LINE, BrokenError, Connection, Intake, Listener, StalledError, refuse, turned_away
+from mockdify.intake import (
+    LONGEST_LINE,
+    Begun,
+    BrokenError,
+    Connection,
+    Intake,
+    Listener,
+    StalledError,
+    refuse,
+    turned_away,
+)
+from mockdify.pump import FIRST_GAP, PRESSURE, YIELD_EVERY, Pump
 from mockdify.steps import Abort, Body, Head, Headers, Leaving, OnWire, Raw, Reply, Signal, Step, Wait
 from mockdify.waits import FOREVER, Waiter, Wheel
 from mockdify.wire import REASONS
 from mockdify.workspace import Workspace
 
+if TYPE_CHECKING:
+    from aiohttp.http import RawRequestMessage
+
 __all__ = ["Edge"]
 
 log = logging.getLogger("mockdify")
 
-_YIELD_EVERY = 32
-"""Events between two turns of the loop: an unpaced stream must not hold it."""
-_FIRST_GAP = 0.001
-"""Seconds between the first event and the rest of an unpaced stream: a client that reads as it should sees pieces."""
-_PRESSURE = 64 * 1024
-"""Unsent bytes above which the reply waits for its client."""
 _ASK_ABOVE = 64 * 1024
 """The size of a body from which on the engine is asked whether it is wanted at all."""
 _LINGER = 5.0
@@ -45,6 +54,8 @@ _BACKLOG = 1024
 _SETTLE = 0.02
 """Seconds between the last byte and a broken connection, so that a client has read what was sent before it breaks."""
 _USUAL = OnWire()
+_SURELY_SHORT = LONGEST_LINE - 100
+"""The length of a target that makes no request line too long, whatever the method."""
 _TURNS_TO_LEAVE = 8
 """Turns of the loop from a client's FIN to the end of its exchange: read, close, connection lost, cancel, and some."""
 _SERVER = re.compile(r"^[A-Za-z][A-Za-z0-9+.-]*://[^/?]*")
@@ -97,6 +108,7 @@ class Edge:
         self._listener = Listener(
             self._answer if self._slots is None else self._in_turn,
             self._other_method,
+            at_once=self._at_once if self._slots is None else None,
             level=self._level,
             handler_cancellation=True,
             keepalive_timeout=self._keepalive,
@@ -163,7 +175,56 @@ class Edge:
         async with self._slots:
             return await self._answer(incoming)
 
+    def _at_once(self, message: RawRequestMessage, body: bytes) -> bytes | Begun | None:
+        """Answer a request whose answer is whole and waits for nothing: a task would cost a third of it."""
+        raw = message.path
+        if len(raw) > _SURELY_SHORT:
+            return None
+        request = _request(message.method, raw, message.headers, body)
+        handling = self.engine.open(request)
+        met: list[Step] = []
+        for step in handling.steps:
+            met.append(step)
+            if not isinstance(step, Body) and not (len(met) == 1 and isinstance(step, Head) and step.is_whole):
+                break
+        else:
+            data = _in_one(met, message.method)
+            if data is not None:
+                self._done(request, handling)
+                return data
+        return Begun(request, handling, chain(met, handling.steps), partial(self._left, request, handling, met))
+
+    def _left(self, request: Request, handling: Handling, met: list[Step]) -> None:
+        """The client has left between its request and the task that was to go on with the reply."""
+        first = met[0]
+        if (first.leaving if isinstance(first, Head) else "finish") == "finish":
+            last = met[-1]
+            self._finish(handling, last if isinstance(last, Wait) else None)
+        _close(handling.steps)
+        self._done(request, handling)
+
+    def _done(self, request: Request, handling: Handling) -> None:
+        request.settle()
+        if self._on_exchange is not None:
+            self._on_exchange(handling)
+
     async def _answer(self, incoming: web.BaseRequest) -> web.StreamResponse:
+        connection = incoming.protocol
+        if isinstance(connection, Connection) and connection.begun is not None:
+            (request, handling, steps, _), connection.begun = connection.begun, None
+        else:
+            taken = await self._take(incoming)
+            if isinstance(taken, web.StreamResponse):
+                return taken
+            request, handling = taken
+            steps = handling.steps
+        try:
+            return await self._perform(handling, steps, incoming)
+        finally:
+            self._done(request, handling)
+
+    async def _take(self, incoming: web.BaseRequest) -> tuple[Request, Handling] | web.StreamResponse:
+        """The request with its body, entered; or the answer to what is none."""
         content, raw = incoming.content, incoming.raw_path
         length = len(raw) + len(incoming.method) + len("  HTTP/1.1")
         if length > LONGEST_LINE:
@@ -171,13 +232,8 @@ class Edge:
         if incoming.version < HttpVersion10:
             line = f"{incoming.method} {raw}"
             return self._refuse(incoming, f"Invalid Request Line 'Invalid HTTP request line: {line!r}'")
-        request = Request(
-            method=incoming.method,
-            target=raw if raw[:1] == "/" and raw.isascii() and "#" not in raw else _target(raw),
-            headers=_said(incoming.headers),
-            body=content.read_nowait() if content.is_eof() else b"",
-            scheme=incoming.scheme,
-        )
+        body = content.read_nowait() if content.is_eof() else b""
+        request = _request(incoming.method, raw, incoming.headers, body, incoming.scheme)
         instead: Reply | None = None
         if not content.at_eof():
             try:
@@ -186,13 +242,7 @@ class Edge:
                 return self._refuse(incoming, str(error))
             except StalledError:
                 return _abort(incoming, Abort("close"))
-        handling = self.engine.open(request, instead=instead)
-        try:
-            return await self._perform(handling, incoming)
-        finally:
-            request.settle()
-            if self._on_exchange is not None:
-                self._on_exchange(handling)
+        return request, self.engine.open(request, instead=instead)
 
     def _refuse(self, incoming: web.BaseRequest, said: str) -> web.StreamResponse:
         return refuse(incoming.transport, 400, said, level=self._level)
@@ -240,10 +290,12 @@ class Edge:
             body, file = intake.take(whole=not kind.startswith("multipart/"))
         return replace(head, body=body, file=file), None
 
-    async def _perform(self, handling: Handling, incoming: web.BaseRequest) -> web.StreamResponse:
+    async def _perform(
+        self, handling: Handling, steps: Iterator[Step], incoming: web.BaseRequest
+    ) -> web.StreamResponse:
         """Do what the steps say, in their order. A client that leaves cancels this task."""
         assert self._wheel is not None
-        steps, workspace = handling.steps, handling.workspace
+        workspace = handling.workspace
         waiter = Waiter(self._wheel, workspace.clock, workspace.open_replies)
         self._open[waiter] = workspace
         connection = incoming.protocol
@@ -274,11 +326,11 @@ class Edge:
             _close(handling.steps)
 
     async def _reply(
-        self, head: Head, steps: Reply, waiter: Waiter, handling: Handling, incoming: web.BaseRequest
+        self, head: Head, steps: Iterator[Step], waiter: Waiter, handling: Handling, incoming: web.BaseRequest
     ) -> web.StreamResponse:
         """The answer from its head on: in one piece where its length is known and nothing comes between."""
         wire = head.wire or _USUAL
-        if head.length is not None and not wire.until_close:
+        if head.is_whole:
             data: list[bytes] = []
             for step in steps:
                 if not isinstance(step, Body):
@@ -295,6 +347,8 @@ class Edge:
                 return response
             if self._coalesce and not wire.exact:
                 ended = await _in_pieces(steps, waiter, response, incoming)
+            elif isinstance(response, Chunks):
+                ended = await Pump(steps, waiter, response).run()
             else:
                 ended = await _one_by_one(steps, waiter, response, incoming)
             if waiter.closed.is_set:
@@ -327,7 +381,7 @@ class Edge:
                     if step.until == FOREVER and step.wake is None:
                         return  # until the client leaves: it has
                     await waiter.wait(step)
-                elif count % _YIELD_EVERY == 0:
+                elif count % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
                 if waiter.closed.is_set:
                     return
@@ -360,8 +414,8 @@ async def _silence(steps: Iterator[Step], waiter: Waiter, incoming: web.BaseRequ
 def _response_for(head: Head, incoming: web.BaseRequest) -> web.StreamResponse:
     """The response that *head* opens: in chunks where the client's HTTP has them, or up to the connection's end."""
     wire = head.wire or _USUAL
-    if head.length is None and not wire.until_close:
-        usual = usual_head(head, incoming, length=None)
+    if head.length is None and not wire.until_close and is_usual(incoming):
+        usual = usual_head(head, method=incoming.method, length=None)
         if usual is not None:
             return Chunks(usual, incoming)
     made = UntilClose if wire.until_close else web.StreamResponse
@@ -376,10 +430,22 @@ def _response_for(head: Head, incoming: web.BaseRequest) -> web.StreamResponse:
     return response
 
 
+def _in_one(met: list[Step], method: str) -> bytes | None:
+    """The bytes of a usual answer, all of whose steps were met; None for any other."""
+    head = met[0] if met else None
+    if not isinstance(head, Head) or not head.is_whole:
+        return None
+    data = b"".join([step.data for step in met if isinstance(step, Body)])
+    if len(data) > PRESSURE:
+        return None
+    usual = usual_head(head, method=method, length=len(data))
+    return None if usual is None else usual + data
+
+
 async def _whole(head: Head, data: bytes, closed: Signal, incoming: web.BaseRequest) -> web.StreamResponse:
     """An answer of known length, in one write."""
-    if len(data) <= _PRESSURE:
-        usual = usual_head(head, incoming, length=len(data))
+    if len(data) <= PRESSURE and is_usual(incoming):
+        usual = usual_head(head, method=incoming.method, length=len(data))
         if usual is not None:
             send(usual + data, incoming)
             return SENT
@@ -391,7 +457,7 @@ async def _whole(head: Head, data: bytes, closed: Signal, incoming: web.BaseRequ
     )
     if head.status == 413 and not incoming.content.is_eof():
         response.force_close()
-    if len(data) > _PRESSURE:  # its client may take its time: see to it here that a reset need not wait for that
+    if len(data) > PRESSURE:  # its client may take its time: see to it here that a reset need not wait for that
         with _cut_off(incoming, closed):
             await response.prepare(incoming)
             await response.write_eof()
@@ -401,19 +467,14 @@ async def _whole(head: Head, data: bytes, closed: Signal, incoming: web.BaseRequ
 async def _one_by_one(
     steps: Iterator[Step], waiter: Waiter, response: web.StreamResponse, incoming: web.BaseRequest
 ) -> Abort | None:
-    """One write per step; the abort that ends the reply, if one does."""
-    protocol, chunked, closed, count = incoming.protocol, response.chunked, waiter.closed, 0
+    """One write per step, where aiohttp writes; the abort that ends the reply, if one does."""
+    closed, count = waiter.closed, 0
     for step in steps:
         if isinstance(step, Body):
-            data = step.data
             count += 1
-            if chunked and count > 1 and data:  # the head is out
-                if _write_chunk(protocol, data):
-                    await incoming.writer.drain()
-            else:
-                await response.write(data)
-            if count == 1 or count % _YIELD_EVERY == 0:
-                await asyncio.sleep(_FIRST_GAP if count == 1 else 0)
+            await response.write(step.data)
+            if count == 1 or count % YIELD_EVERY == 0:
+                await asyncio.sleep(FIRST_GAP if count == 1 else 0)
         elif isinstance(step, Wait):
             await waiter.wait(step)
         elif isinstance(step, Abort):
@@ -423,15 +484,6 @@ async def _one_by_one(
         if closed.is_set:
             break
     return None
-
-
-def _write_chunk(protocol: web.RequestHandler, data: bytes) -> bool:
-    """Write one chunk, past aiohttp's own writer, which costs more than the write; True when its client is behind."""
-    transport = protocol.transport
-    if transport is None or transport.is_closing():
-        raise ConnectionResetError
-    transport.write(b"%x\r\n%b\r\n" % (len(data), data))
-    return transport.get_write_buffer_size() > _PRESSURE
 
 
 async def _in_pieces(
@@ -445,7 +497,7 @@ async def _in_pieces(
         if isinstance(step, Body):
             held.append(step.data)
             size += len(step.data)
-            if size < _PRESSURE:
+            if size < PRESSURE:
                 continue
         if held:
             await response.write(b"".join(held))
@@ -522,10 +574,16 @@ def _lines(head: Head, incoming: web.BaseRequest) -> CIMultiDict[str]:
     return lines
 
 
+def _request(method: str, raw: str, headers: Mapping[str, str], body: bytes, scheme: str = "http") -> Request:
+    """A request as the core sees it."""
+    target = raw if raw[:1] == "/" and raw.isascii() and "#" not in raw else _target(raw)
+    return Request(method=method, target=target, headers=_said(headers), body=body, scheme=scheme)
+
+
 def _said(headers: Mapping[str, str]) -> Headers:
     """Header lines as they came; bytes that are no UTF-8 are replaced."""
     lines = tuple(headers.items())
-    if all(value.isascii() for _, value in lines):
+    if all(map(str.isascii, headers.values())):
         return lines
     return tuple((name, _readable(value)) for name, value in lines)
 

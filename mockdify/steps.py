@@ -84,6 +84,11 @@ class Head:
     leaving: Leaving = "close"
     wire: OnWire | None = None
 
+    @property
+    def is_whole(self) -> bool:
+        """Whether the body is as long as promised, so that it may be sent with the head in one piece."""
+        return self.length is not None and (self.wire is None or not self.wire.until_close)
+
 
 @dataclass(slots=True)  # not frozen: one is made for each event, and freezing triples the cost
 class Body:

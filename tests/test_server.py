@@ -313,8 +313,10 @@ def test_the_wheel_wakes_in_the_order_of_the_deadlines():
         wheel, woken = Wheel(loop), []
         now = loop.time()
         for number in (3, 1, 2, 0):
-            wheel.at(now + number / 1000).add_done_callback(lambda _, number=number: woken.append(number))
-        await wheel.at(now + 0.004)
+            wheel.at(now + number / 1000, lambda number=number: woken.append(number))
+        last = loop.create_future()
+        wheel.at(now + 0.004, lambda: last.set_result(None))
+        await last
         return woken
 
     assert on_a_loop(work) == [0, 1, 2, 3]
@@ -325,11 +327,11 @@ def test_many_that_are_due_at_once_are_spread_over_turns():
         loop = asyncio.get_running_loop()
         wheel = Wheel(loop)
         due = loop.time() - 1
-        futures = [wheel.at(due) for _ in range(200)]
+        alarms = [wheel.at(due, lambda: None) for _ in range(200)]
         counts = []
-        while not futures[-1].done():
+        while alarms[-1].call is not None:
             await asyncio.sleep(0)
-            counts.append(sum(future.done() for future in futures))
+            counts.append(sum(alarm.call is None for alarm in alarms))
         return [after - before for before, after in zip([0, *counts], counts, strict=False)]
 
     assert max(on_a_loop(work)) == 64
@@ -339,7 +341,7 @@ def test_waits_that_were_given_up_do_not_stay():
     async def work():
         loop = asyncio.get_running_loop()
         wheel, clock, closed, wake = Wheel(loop), Clock(loop.time), Signal(), Signal()
-        far = wheel.at(loop.time() + 1000)
+        wheel.at(loop.time() + 1000, lambda: None)
         waiters = [Waiter(wheel, clock, closed) for _ in range(500)]
         tasks = [asyncio.create_task(waiter.wait(Wait(loop.time() + 100, wake))) for waiter in waiters]
         await asyncio.sleep(0)
@@ -350,7 +352,6 @@ def test_waits_that_were_given_up_do_not_stay():
             waiter.close()
         left = len(wheel), len(clock.moved._waiters), len(closed._waiters), len(wake._waiters)
         wheel.close()
-        far.cancel()
         return left
 
     kept, *subscribed = on_a_loop(work)
