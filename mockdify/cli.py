@@ -196,6 +196,29 @@ _AS_JSON = click.option("--json", "as_json", is_flag=True, help="JSON, for machi
 
 
 @main.command()
+@click.argument("apps", nargs=-1, type=click.Path(path_type=Path))
+@serve_options
+@click.option("--upstream", metavar="URL", help="Also ask this Dify, with the key in DIFY_API_KEY. [default: none]")
+@_AS_JSON
+def doctor(apps: tuple[Path, ...], config: Path | None, upstream: str | None, as_json: bool, **flags: Any) -> int:
+    """Say what is wrong with this setup, and what to do about it; exit code 1 when something is.
+
+    Give it the apps and options that you would give `serve`: it looks at what they lead to. Nothing is written, no
+    secret is printed, and nothing leaves this machine without --upstream.
+    """
+    from mockdify import config as configuration  # noqa: PLC0415 - not for --help
+    from mockdify import doctor as ward  # noqa: PLC0415
+
+    setup = ward.Setup(
+        prepare=lambda: prepare(apps, config, flags),
+        config=lambda: configuration.locate(config, os.environ, Path.cwd()),
+        environ=os.environ,
+        upstream=upstream,
+    )
+    return ward.show(ward.examine(setup), as_json=as_json)
+
+
+@main.command()
 @_AS_JSON
 def faults(as_json: bool) -> None:
     """List the faults that can be injected."""
