@@ -101,12 +101,22 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
 
 def prepare(apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) -> tuple[Any, Any]:
     """The template and the settings that flags, environment and file say together."""
+    return _prepared(_loaded(apps, config), flags)
+
+
+def _loaded(apps: tuple[Path, ...], config: Path | None) -> Any:
     from mockdify import config as configuration  # noqa: PLC0415 - not for --help
-    from mockdify.assemble import template_of  # noqa: PLC0415
 
     path = configuration.locate(config, os.environ, Path.cwd())
     loaded = configuration.load(path) if path else configuration.Config()
-    loaded = configuration.with_apps(loaded, apps)
+    return configuration.with_apps(loaded, apps)
+
+
+def _prepared(loaded: Any, flags: dict[str, Any]) -> tuple[Any, Any]:
+    from mockdify import config as configuration  # noqa: PLC0415 - not for --help
+    from mockdify.assemble import template_of  # noqa: PLC0415
+
+    flags = dict(flags)
     faults = [configuration.fault_from_text(text) for text in flags.pop("faults", ())]
     loaded = replace(loaded, faults=(*loaded.faults, *faults))
     if recordings := flags.pop("recordings", ()):
@@ -132,13 +142,28 @@ def with_cassettes(template: Any, settings: Any) -> Any:
 @main.command()
 @click.argument("apps", nargs=-1, type=click.Path(path_type=Path))
 @serve_options
+@click.option("--watch", is_flag=True, default=None, help="Load apps and answers anew when their files change.")
 @click.option("--json", "as_json", is_flag=True, help="Exactly one line on stdout once connections are accepted.")
 def serve(apps: tuple[Path, ...], config: Path | None, as_json: bool, **flags: Any) -> None:
     """Start the mock. Each APP is a Dify DSL export or a folder of them; without any, five demo apps are there."""
-    template, settings = prepare(apps, config, flags)
+    loaded = _loaded(apps, config)
+    template, settings = _prepared(loaded, flags)
+    sources = _sources(loaded, apps, config, flags) if settings.watch else None
     from mockdify.serving import run_server  # noqa: PLC0415 - aiohttp is imported after mistakes were told
 
-    run_server(template, settings, as_json=as_json)
+    run_server(template, settings, as_json=as_json, sources=sources)
+
+
+def _sources(loaded: Any, apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) -> Any:
+    """The files that --watch looks at, and how they are read again."""
+    from mockdify.watching import Sources, paths_of  # noqa: PLC0415 - only with --watch
+
+    def load() -> tuple[Any, Sources]:
+        anew = _loaded(apps, config)
+        return _prepared(anew, flags)[0], _sources(anew, apps, config, flags)
+
+    file = loaded.source.path if loaded.source else None
+    return Sources(paths=paths_of(file, (app.dsl for app in loaded.apps), apps), load=load)
 
 
 class _Exec(click.Command):

@@ -18,6 +18,7 @@ from mockdify.server import Edge
 
 if TYPE_CHECKING:
     from mockdify.config import Settings
+    from mockdify.watching import Sources
     from mockdify.workspace import Template
 
 __all__ = ["banner", "fast_loop", "ready_line", "request_line", "run_server"]
@@ -25,10 +26,10 @@ __all__ = ["banner", "fast_loop", "ready_line", "request_line", "run_server"]
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def run_server(template: Template, settings: Settings, *, as_json: bool) -> None:
-    """Serve until SIGINT or SIGTERM; open streams do not hold the stop."""
+def run_server(template: Template, settings: Settings, *, as_json: bool, sources: Sources | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; open streams do not hold the stop. What changes in *sources* is served anew."""
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=fast_loop()) as runner:
-        runner.run(_serve(template, settings, as_json=as_json))
+        runner.run(_serve(template, settings, as_json=as_json, sources=sources))
 
 
 def fast_loop() -> Any:
@@ -40,7 +41,7 @@ def fast_loop() -> Any:
     return uvloop.new_event_loop
 
 
-async def _serve(template: Template, settings: Settings, *, as_json: bool) -> None:
+async def _serve(template: Template, settings: Settings, *, as_json: bool, sources: Sources | None) -> None:
     control = Control(settings.admin_token) if settings.admin else None
     engine = Engine(template, time=time.time, control=control)
     edge = Edge(
@@ -56,6 +57,7 @@ async def _serve(template: Template, settings: Settings, *, as_json: bool) -> No
         with contextlib.suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, stopped.set)
     await edge.start(settings.host, settings.port)
+    watching = None if sources is None else loop.create_task(_watch(engine, sources))
     # What start-up made lives as long as the server, and most of what a request makes lives in the store: looking at
     # it again and again costs a tenth of an answer.
     gc.collect()
@@ -68,11 +70,19 @@ async def _serve(template: Template, settings: Settings, *, as_json: bool) -> No
     else:
         banner(edge, settings, sys.stdout)
     await stopped.wait()
+    if watching is not None:
+        watching.cancel()
     await edge.stop()
     playback = engine.default.playback
     if playback is not None and not settings.quiet and playback.left[0]:
         left, count = playback.left
         print(f"{left} of {count} recorded interactions were never asked for", file=sys.stderr)
+
+
+async def _watch(engine: Engine, sources: Sources) -> None:
+    from mockdify.watching import watch  # noqa: PLC0415 - only with --watch
+
+    await watch(engine, sources)
 
 
 def ready_line(edge: Edge) -> str:
