@@ -11,6 +11,7 @@ import contextlib
 import time
 from concurrent.futures import CancelledError, Future
 from itertools import count
+from operator import methodcaller
 from threading import Lock, Thread, current_thread
 from typing import TYPE_CHECKING, TypeVar
 
@@ -32,6 +33,8 @@ __all__ = ["Background", "Door"]
 T = TypeVar("T")
 _THREADS = count(1)
 _STOP_LIMIT = 10.0
+__tracebackhide__ = methodcaller("errisinstance", MockdifyError)
+"""What pytest asks: a user's mistake is shown where the user made it."""
 _NOT_RUNNING = "this mock server does not run (any more); use it inside `with MockDify() as server:`"
 
 
@@ -113,6 +116,9 @@ class Background:
         done: Future[T] = Future()
         with self._open():
             self._loop.call_soon_threadsafe(_perform, done, function)
+        error = done.exception()
+        if error is not None:  # raised here: a user's test shows no frames of futures
+            raise error
         return done.result()
 
     def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:

@@ -117,7 +117,7 @@ def _prepared(loaded: Any, flags: dict[str, Any]) -> tuple[Any, Any]:
     from mockdify.assemble import template_of  # noqa: PLC0415
 
     flags = dict(flags)
-    faults = [configuration.fault_from_text(text) for text in flags.pop("faults", ())]
+    faults = [_fault(text) for text in flags.pop("faults", ())]
     loaded = replace(loaded, faults=(*loaded.faults, *faults))
     if recordings := flags.pop("recordings", ()):
         from mockdify.cassettes.files import load  # noqa: PLC0415 - rarely wanted
@@ -128,6 +128,20 @@ def _prepared(loaded: Any, flags: dict[str, Any]) -> tuple[Any, Any]:
     flags["cassette"] = [*flags.get("cassette", ())] or None
     settings = configuration.merge(flags, os.environ, loaded.given)
     return with_cassettes(template_of(loaded, settings), settings), settings
+
+
+def _fault(text: str) -> dict[str, Any]:
+    """What --fault says. Checked here: as one of many its place would be a number."""
+    from mockdify.config import fault_from_text  # noqa: PLC0415 - rarely wanted
+    from mockdify.faults import rule_of  # noqa: PLC0415
+
+    try:
+        said = fault_from_text(text)
+        rule_of(said)
+    except MockdifyError as mistake:
+        msg = f"--fault {text!r}: {str(mistake).removeprefix(repr(text)).lstrip('.')}"
+        raise MockdifyError(msg) from None
+    return said
 
 
 def with_cassettes(template: Any, settings: Any) -> Any:
