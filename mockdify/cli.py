@@ -91,6 +91,9 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--coalesce", is_flag=True, default=None, help="Write unpaced streams in few pieces."),
         click.option("--strict-http", is_flag=True, default=None, help="Keep-alive and connections as Dify's server."),
         click.option(
+            "--self-check", is_flag=True, default=None, help="Hold mockdify's replies to the contracts; slow."
+        ),
+        click.option(
             "--admin-token", help="What a caller of the control API must send. [default: nothing, from localhost]"
         ),
         click.option("--no-admin", "admin", is_flag=True, flag_value=False, default=None, help="No control API."),

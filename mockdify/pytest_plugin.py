@@ -137,7 +137,7 @@ def pytest_runtest_makereport(
 
 
 def _told(mistake: MockdifyError) -> BaseException:
-    """The failure that says *mistake*, to be raised in its place: without a traceback, and without the mistake's own."""
+    """The failure to raise in the place of *mistake*: the same words without a traceback."""
     return pytest.fail.Exception(f"mockdify: {mistake}", pytrace=False)
 
 

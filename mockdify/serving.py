@@ -17,6 +17,8 @@ from mockdify.reports import exchange_line
 from mockdify.server import Edge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mockdify.config import Settings
     from mockdify.watching import Sources
     from mockdify.workspace import Template
@@ -49,7 +51,7 @@ async def _serve(template: Template, settings: Settings, *, as_json: bool, sourc
         coalesce=settings.coalesce,
         keepalive=settings.keepalive,
         connections=settings.connections,
-        on_exchange=None if settings.quiet else log_request,
+        on_exchange=_heard(settings),
     )
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -116,6 +118,21 @@ def warnings(settings: Settings) -> list[str]:
             "give --admin-token, or --no-admin"
         )
     return said
+
+
+def _heard(settings: Settings) -> Callable[[Handling], None] | None:
+    """What is done about each exchange that is over."""
+    log = None if settings.quiet else log_request
+    if not settings.self_check:
+        return log
+    from mockdify.selfcheck import hold  # noqa: PLC0415 - brings jsonschema at the first value
+
+    def heard(handling: Handling) -> None:
+        hold(handling)
+        if log is not None:
+            log(handling)
+
+    return heard
 
 
 def log_request(handling: Handling) -> None:
