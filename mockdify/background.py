@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mockdify.control import Control
 from mockdify.engine import Engine
 from mockdify.errors import MockdifyError
-from mockdify.server import Edge
+from mockdify.fetching import edge_of
 from mockdify.serving import fast_loop
 
 if TYPE_CHECKING:
@@ -49,12 +49,7 @@ class Background:
         self.engine = Engine(
             template, time=time.time, control=Control(settings.admin_token) if settings.admin else None
         )
-        self.edge = Edge(
-            self.engine,
-            coalesce=settings.coalesce,
-            keepalive=settings.keepalive,
-            connections=settings.connections,
-        )
+        self.edge = edge_of(self.engine, settings)
         self._address = settings.host, settings.port
         # Loop and event are there before the thread is, so that a stop at any moment finds them.
         self._loop = (fast_loop() or asyncio.new_event_loop)()

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mockdify.control import PREFIX, Control
 from mockdify.engine import Engine, Handling
+from mockdify.fetching import edge_of
 from mockdify.reports import exchange_line
-from mockdify.server import Edge
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mockdify.config import Settings
+    from mockdify.server import Edge
     from mockdify.watching import Sources
     from mockdify.workspace import Template
 
@@ -46,13 +47,7 @@ def fast_loop() -> Any:
 async def _serve(template: Template, settings: Settings, *, as_json: bool, sources: Sources | None) -> None:
     control = Control(settings.admin_token) if settings.admin else None
     engine = Engine(template, time=time.time, control=control)
-    edge = Edge(
-        engine,
-        coalesce=settings.coalesce,
-        keepalive=settings.keepalive,
-        connections=settings.connections,
-        on_exchange=_heard(settings),
-    )
+    edge = edge_of(engine, settings, on_exchange=_heard(settings))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
