@@ -102,12 +102,8 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
-def prepare(apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) -> tuple[Any, Any]:
-    """The template and the settings that flags, environment and file say together."""
-    return _prepared(_loaded(apps, config), flags)
-
-
 def _loaded(apps: tuple[Path, ...], config: Path | None) -> Any:
+    """What the file says, and the apps that the command line names."""
     from mockdify import config as configuration  # noqa: PLC0415 - not for --help
 
     path = configuration.locate(config, os.environ, Path.cwd())
@@ -116,6 +112,7 @@ def _loaded(apps: tuple[Path, ...], config: Path | None) -> Any:
 
 
 def _prepared(loaded: Any, flags: dict[str, Any]) -> tuple[Any, Any]:
+    """The template and the settings that flags, environment and file say together."""
     from mockdify import config as configuration  # noqa: PLC0415 - not for --help
     from mockdify.assemble import template_of  # noqa: PLC0415
 
@@ -165,10 +162,21 @@ def serve(apps: tuple[Path, ...], config: Path | None, as_json: bool, **flags: A
     """Start the mock. Each APP is a Dify DSL export or a folder of them; without any, five demo apps are there."""
     loaded = _loaded(apps, config)
     template, settings = _prepared(loaded, flags)
+    _warn(loaded, template)
     sources = _sources(loaded, apps, config, flags) if settings.watch else None
     from mockdify.serving import run_server  # noqa: PLC0415 - aiohttp is imported after mistakes were told
 
     run_server(template, settings, as_json=as_json, sources=sources)
+
+
+def _warn(loaded: Any, template: Any) -> None:
+    """Tell what the file says of apps and nodes that are not there. A file that names none costs nothing."""
+    if loaded.source is None:
+        return
+    from mockdify.loose_ends import loose_ends  # noqa: PLC0415 - only with a file
+
+    for line in loose_ends(loaded, template):
+        click.echo(f"mockdify: {line}", err=True)
 
 
 def _sources(loaded: Any, apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) -> Any:
@@ -215,7 +223,9 @@ def execute(ctx: click.Context, /, apps: tuple[Path, ...], config: Path | None, 
     """
     # A port in the file is that of `mockdify serve`, which may run beside this.
     flags["port"] = flags["port"] or os.environ.get("MOCKDIFY_PORT") or "0"
-    template, settings = prepare(apps, config, flags)
+    loaded = _loaded(apps, config)
+    template, settings = _prepared(loaded, flags)
+    _warn(loaded, template)
     from mockdify.executing import run_command  # noqa: PLC0415 - aiohttp is imported after mistakes were told
 
     ctx.exit(run_command(template, settings, ctx.meta["mockdify.command"]))
@@ -248,12 +258,11 @@ def doctor(apps: tuple[Path, ...], config: Path | None, upstream: str | None, as
     Give it the apps and options that you would give `serve`: it looks at what they lead to. Nothing is written, no
     secret is printed, and nothing leaves this machine without --upstream.
     """
-    from mockdify import config as configuration  # noqa: PLC0415 - not for --help
-    from mockdify import doctor as ward  # noqa: PLC0415
+    from mockdify import doctor as ward  # noqa: PLC0415 - not for --help
 
     setup = ward.Setup(
-        prepare=lambda: prepare(apps, config, flags),
-        config=lambda: configuration.locate(config, os.environ, Path.cwd()),
+        config=lambda: _loaded(apps, config),
+        prepare=lambda loaded: _prepared(loaded, flags),
         environ=os.environ,
         upstream=upstream,
     )

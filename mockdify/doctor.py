@@ -25,6 +25,7 @@ from urllib.parse import urlsplit
 
 from mockdify import __version__
 from mockdify.errors import MockdifyError
+from mockdify.loose_ends import loose_ends
 from mockdify.masking import masker
 from mockdify.settings import SETTINGS, Settings
 from mockdify.shapes import nearest
@@ -32,6 +33,7 @@ from mockdify.shapes import nearest
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from mockdify.config import Config
     from mockdify.workspace import Template
 
 __all__ = ["Finding", "Setup", "examine", "show"]
@@ -61,14 +63,14 @@ class Setup:
     """What is looked at.
 
     Args:
-        prepare: gives the template and the settings that `mockdify serve` would use, or tells what is wrong.
-        config: the configuration file that holds; None when there is none.
+        config: what the configuration says that `mockdify serve` would use, or what is wrong with it.
+        prepare: the template and the settings that it makes of that.
         environ: the environment.
         upstream: a real Dify to ask; None: none is asked.
     """
 
-    prepare: Callable[[], tuple[Template, Settings]]
-    config: Callable[[], Path | None]
+    config: Callable[[], Config]
+    prepare: Callable[[Config], tuple[Template, Settings]]
     environ: Mapping[str, str]
     upstream: str | None = None
 
@@ -263,16 +265,20 @@ def _variables(setup: Setup) -> Iterator[Finding]:
 def _prepared(setup: Setup) -> tuple[Template | None, Settings, list[Finding]]:
     """What `mockdify serve` would serve, and what there is to say about where that is written."""
     try:
-        path = setup.config()
-        template, settings = setup.prepare()
+        config = setup.config()
+        template, settings = setup.prepare(config)
     except MockdifyError as mistake:
         do = "correct it; docs/configuration.md has every key"
         return None, Settings(), [Finding(about="configuration", level="error", found=str(mistake), do=do)]
-    if path is None:
+    if config.source is None:
         found = "no mockdify.toml here (nothing needs one; `mockdify init` writes one)"
     else:
-        found = f"{path}: {_counted(len(template.faults), 'fault')}, profile {template.profile.name}"
-    return template, settings, [Finding(about="configuration", level="ok", found=found)]
+        found = f"{config.source.path}: {_counted(len(template.faults), 'fault')}, profile {template.profile.name}"
+    told = [Finding(about="configuration", level="ok", found=found)]
+    if ends := loose_ends(config, template):
+        do = "correct the name, or serve the app that has it"
+        told.append(Finding(about="names", level="warn", found="\n".join(ends), do=do))
+    return template, settings, told
 
 
 def _apps(template: Template) -> Iterator[Finding]:

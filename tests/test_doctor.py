@@ -118,7 +118,7 @@ def test_variables_that_nothing_reads_are_named(monkeypatch):
     monkeypatch.setenv("MOCKDIFY_COLOUR_OF_THE_SKY", "blue")
     _, found = examined()
     assert found["environment"]["level"] == "warn"
-    rows = list(doctor._variables(doctor.Setup(prepare=None, config=None, environ={"MOCKDIFY_SED": "7"})))
+    rows = list(doctor._variables(doctor.Setup(config=None, prepare=None, environ={"MOCKDIFY_SED": "7"})))
     assert rows[0].do == "rename it to MOCKDIFY_SEED, or unset it"
 
 
