@@ -1,6 +1,7 @@
 """What holds for all tests: the plugin under test, Hypothesis profiles, `--slow`, and nothing of ours left running."""
 
 import asyncio
+import gc
 import os
 import threading
 import time
@@ -36,6 +37,12 @@ def pytest_collection_modifyitems(config, items):
     for item in items:
         if item.get_closest_marker("slow"):
             item.add_marker(skip)
+
+
+def pytest_collection_finish():
+    """What was collected lives to the end: nobody need look at its million objects each time garbage is looked for."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

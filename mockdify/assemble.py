@@ -13,6 +13,7 @@ from mockdify.faults import check_faults
 from mockdify.journal import contract_check
 from mockdify.limits import limits_of
 from mockdify.profiles import profile_named
+from mockdify.remote import Reached
 from mockdify.workspace import AppTemplate, Template
 
 __all__ = ["template_of"]
@@ -40,7 +41,7 @@ def template_of(config: Config, settings: Settings, *, demo: Collection[str] | N
         limits=limits_of(config.limits, config.where),
         seed=settings.seed,
         models=None if settings.models is None else frozenset(settings.models),
-        remote_files="accept" if settings.remote_files == "fetch" else settings.remote_files,
+        remote_files=Reached() if settings.remote_files == "fetch" else settings.remote_files,
         pace=settings.pace.seconds,
         ping_interval=settings.ping_interval,
         silence=settings.silence,

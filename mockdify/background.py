@@ -11,13 +11,14 @@ import contextlib
 import time
 from concurrent.futures import CancelledError, Future
 from itertools import count
+from operator import methodcaller
 from threading import Lock, Thread, current_thread
 from typing import TYPE_CHECKING, TypeVar
 
 from mockdify.control import Control
 from mockdify.engine import Engine
 from mockdify.errors import MockdifyError
-from mockdify.server import Edge
+from mockdify.fetching import edge_of
 from mockdify.serving import fast_loop
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ __all__ = ["Background", "Door"]
 T = TypeVar("T")
 _THREADS = count(1)
 _STOP_LIMIT = 10.0
+__tracebackhide__ = methodcaller("errisinstance", MockdifyError)
+"""What pytest asks: a user's mistake is shown where the user made it."""
 _NOT_RUNNING = "this mock server does not run (any more); use it inside `with MockDify() as server:`"
 
 
@@ -46,12 +49,7 @@ class Background:
         self.engine = Engine(
             template, time=time.time, control=Control(settings.admin_token) if settings.admin else None
         )
-        self.edge = Edge(
-            self.engine,
-            coalesce=settings.coalesce,
-            keepalive=settings.keepalive,
-            connections=settings.connections,
-        )
+        self.edge = edge_of(self.engine, settings)
         self._address = settings.host, settings.port
         # Loop and event are there before the thread is, so that a stop at any moment finds them.
         self._loop = (fast_loop() or asyncio.new_event_loop)()
@@ -113,6 +111,9 @@ class Background:
         done: Future[T] = Future()
         with self._open():
             self._loop.call_soon_threadsafe(_perform, done, function)
+        error = done.exception()
+        if error is not None:  # raised here: a user's test shows no frames of futures
+            raise error
         return done.result()
 
     def run(self, function: Callable[[], Coroutine[Any, Any, T]]) -> T:

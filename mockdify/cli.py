@@ -91,6 +91,9 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
         click.option("--coalesce", is_flag=True, default=None, help="Write unpaced streams in few pieces."),
         click.option("--strict-http", is_flag=True, default=None, help="Keep-alive and connections as Dify's server."),
         click.option(
+            "--self-check", is_flag=True, default=None, help="Hold mockdify's replies to the contracts; slow."
+        ),
+        click.option(
             "--admin-token", help="What a caller of the control API must send. [default: nothing, from localhost]"
         ),
         click.option("--no-admin", "admin", is_flag=True, flag_value=False, default=None, help="No control API."),
@@ -99,15 +102,22 @@ def serve_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return functools.reduce(lambda wrapped, option: option(wrapped), reversed(options), command)
 
 
-def prepare(apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) -> tuple[Any, Any]:
+def _loaded(apps: tuple[Path, ...], config: Path | None) -> Any:
+    """What the file says, and the apps that the command line names."""
+    from mockdify import config as configuration  # noqa: PLC0415 - not for --help
+
+    path = configuration.locate(config, os.environ, Path.cwd())
+    loaded = configuration.load(path) if path else configuration.Config()
+    return configuration.with_apps(loaded, apps)
+
+
+def _prepared(loaded: Any, flags: dict[str, Any]) -> tuple[Any, Any]:
     """The template and the settings that flags, environment and file say together."""
     from mockdify import config as configuration  # noqa: PLC0415 - not for --help
     from mockdify.assemble import template_of  # noqa: PLC0415
 
-    path = configuration.locate(config, os.environ, Path.cwd())
-    loaded = configuration.load(path) if path else configuration.Config()
-    loaded = configuration.with_apps(loaded, apps)
-    faults = [configuration.fault_from_text(text) for text in flags.pop("faults", ())]
+    flags = dict(flags)
+    faults = [_fault(text) for text in flags.pop("faults", ())]
     loaded = replace(loaded, faults=(*loaded.faults, *faults))
     if recordings := flags.pop("recordings", ()):
         from mockdify.cassettes.files import load  # noqa: PLC0415 - rarely wanted
@@ -118,6 +128,20 @@ def prepare(apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) 
     flags["cassette"] = [*flags.get("cassette", ())] or None
     settings = configuration.merge(flags, os.environ, loaded.given)
     return with_cassettes(template_of(loaded, settings), settings), settings
+
+
+def _fault(text: str) -> dict[str, Any]:
+    """What --fault says. Checked here: as one of many its place would be a number."""
+    from mockdify.config import fault_from_text  # noqa: PLC0415 - rarely wanted
+    from mockdify.faults import rule_of  # noqa: PLC0415
+
+    try:
+        said = fault_from_text(text)
+        rule_of(said)
+    except MockdifyError as mistake:
+        msg = f"--fault {text!r}: {str(mistake).removeprefix(repr(text)).lstrip('.')}"
+        raise MockdifyError(msg) from None
+    return said
 
 
 def with_cassettes(template: Any, settings: Any) -> Any:
@@ -132,13 +156,39 @@ def with_cassettes(template: Any, settings: Any) -> Any:
 @main.command()
 @click.argument("apps", nargs=-1, type=click.Path(path_type=Path))
 @serve_options
+@click.option("--watch", is_flag=True, default=None, help="Load apps and answers anew when their files change.")
 @click.option("--json", "as_json", is_flag=True, help="Exactly one line on stdout once connections are accepted.")
 def serve(apps: tuple[Path, ...], config: Path | None, as_json: bool, **flags: Any) -> None:
     """Start the mock. Each APP is a Dify DSL export or a folder of them; without any, five demo apps are there."""
-    template, settings = prepare(apps, config, flags)
+    loaded = _loaded(apps, config)
+    template, settings = _prepared(loaded, flags)
+    _warn(loaded, template)
+    sources = _sources(loaded, apps, config, flags) if settings.watch else None
     from mockdify.serving import run_server  # noqa: PLC0415 - aiohttp is imported after mistakes were told
 
-    run_server(template, settings, as_json=as_json)
+    run_server(template, settings, as_json=as_json, sources=sources)
+
+
+def _warn(loaded: Any, template: Any) -> None:
+    """Tell what the file says of apps and nodes that are not there. A file that names none costs nothing."""
+    if loaded.source is None:
+        return
+    from mockdify.loose_ends import loose_ends  # noqa: PLC0415 - only with a file
+
+    for line in loose_ends(loaded, template):
+        click.echo(f"mockdify: {line}", err=True)
+
+
+def _sources(loaded: Any, apps: tuple[Path, ...], config: Path | None, flags: dict[str, Any]) -> Any:
+    """The files that --watch looks at, and how they are read again."""
+    from mockdify.watching import Sources, paths_of  # noqa: PLC0415 - only with --watch
+
+    def load() -> tuple[Any, Sources]:
+        anew = _loaded(apps, config)
+        return _prepared(anew, flags)[0], _sources(anew, apps, config, flags)
+
+    file = loaded.source.path if loaded.source else None
+    return Sources(paths=paths_of(file, (app.dsl for app in loaded.apps), apps), load=load)
 
 
 class _Exec(click.Command):
@@ -173,7 +223,9 @@ def execute(ctx: click.Context, /, apps: tuple[Path, ...], config: Path | None, 
     """
     # A port in the file is that of `mockdify serve`, which may run beside this.
     flags["port"] = flags["port"] or os.environ.get("MOCKDIFY_PORT") or "0"
-    template, settings = prepare(apps, config, flags)
+    loaded = _loaded(apps, config)
+    template, settings = _prepared(loaded, flags)
+    _warn(loaded, template)
     from mockdify.executing import run_command  # noqa: PLC0415 - aiohttp is imported after mistakes were told
 
     ctx.exit(run_command(template, settings, ctx.meta["mockdify.command"]))
@@ -193,6 +245,28 @@ def init(path: Path) -> None:
 
 
 _AS_JSON = click.option("--json", "as_json", is_flag=True, help="JSON, for machines.")
+
+
+@main.command()
+@click.argument("apps", nargs=-1, type=click.Path(path_type=Path))
+@serve_options
+@click.option("--upstream", metavar="URL", help="Also ask this Dify, with the key in DIFY_API_KEY. [default: none]")
+@_AS_JSON
+def doctor(apps: tuple[Path, ...], config: Path | None, upstream: str | None, as_json: bool, **flags: Any) -> int:
+    """Say what is wrong with this setup, and what to do about it; exit code 1 when something is.
+
+    Give it the apps and options that you would give `serve`: it looks at what they lead to. Nothing is written, no
+    secret is printed, and nothing leaves this machine without --upstream.
+    """
+    from mockdify import doctor as ward  # noqa: PLC0415 - not for --help
+
+    setup = ward.Setup(
+        config=lambda: _loaded(apps, config),
+        prepare=lambda loaded: _prepared(loaded, flags),
+        environ=os.environ,
+        upstream=upstream,
+    )
+    return ward.show(ward.examine(setup), as_json=as_json)
 
 
 @main.command()

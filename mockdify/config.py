@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from mockdify import shapes
 from mockdify.errors import MockdifyError
+from mockdify.masking import mask_key
 from mockdify.model import FAILURES
 from mockdify.script import VARIABLES, NodeScript, Round, Rule, Script, When
 from mockdify.settings import PROFILES, SETTINGS, Settings, merge
@@ -265,7 +266,8 @@ def _key(value: Any, path: KeyPath, problems: Problems) -> str:
     # A header value is ASCII, and "!" begins the faults inside a key.
     if isinstance(value, str) and re.fullmatch(r"[!-~]+", value) and "!" not in value:
         return value
-    problems.add(path, f"a key of ASCII characters without blanks and '!' is needed, got {shapes.shown(value)}")
+    got = repr(mask_key(value)) if isinstance(value, str) else shapes.shown(value)
+    problems.add(path, f"a key of ASCII characters without blanks and '!' is needed, got {got}")
     return ""
 
 
@@ -287,7 +289,8 @@ def _only_once(found: Iterable[tuple[str, KeyPath]], what: str, problems: Proble
     first: dict[str, KeyPath] = {}
     for name, path in found:
         if name and name in first:
-            problems.add(path, f"the {what} {name!r} is taken already by {shapes.path_text(first[name])}")
+            shown = mask_key(name) if what == "key" else name
+            problems.add(path, f"the {what} {shown!r} is taken already by {shapes.path_text(first[name])}")
         first.setdefault(name, path)
 
 

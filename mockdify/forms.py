@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeAlias
 from urllib.parse import unquote, urlsplit
 
 from mockdify.errors import INTERNAL, DifyError, invalid_param
+from mockdify.remote import Fetched, Reached
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -87,8 +88,8 @@ class InputFile:
 FindUpload: TypeAlias = Callable[[str], Upload | None]
 """The upload with this id (in the usual form of a UUID) that the asking user may use, or None."""
 
-Remote: TypeAlias = Literal["accept", "unreachable"]
-"""What becomes of remote files: taken unseen, or unreachable as they are for a server without a network."""
+Remote: TypeAlias = Literal["accept", "unreachable"] | Reached
+"""What becomes of remote files: taken unseen, unreachable as they are for a server without a network, or as found."""
 
 Files: TypeAlias = Callable[["Variable", Mapping[str, Any]], Any]
 """What the file mapping of a variable stands for; raises a `DifyError` when it stands for nothing."""
@@ -387,10 +388,12 @@ def _remote(mapping: Mapping[str, Any], find_upload: FindUpload, remote: Remote,
     if not url:
         raise invalid_param("Invalid file url")
     url = str(url)
-    if remote == "unreachable":
+    fetched = remote.get(url) if isinstance(remote, Reached) else Fetched()
+    if remote == "unreachable" or fetched is None:
         raise invalid_param(f"Reached maximum retries (3) for URL {url}")
-    name = _name_in(url)
-    mime_type = _mime_types().guess_type(name)[0] or ""
+    # unverified: what a server says counts before the URL for the name, and behind it for the type
+    name = fetched.name or _name_in(url)
+    mime_type = _mime_types().guess_type(name)[0] or fetched.mime_type
     extension = f".{name.rpartition('.')[2]}" if "." in name else ".bin"
     found = file_type(extension, mime_type)
     return InputFile(
@@ -399,7 +402,7 @@ def _remote(mapping: Mapping[str, Any], find_upload: FindUpload, remote: Remote,
         name=name,
         extension=extension,
         mime_type=mime_type,
-        size=-1,
+        size=fetched.size,
         url=url,
     )
 

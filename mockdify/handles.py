@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from operator import methodcaller
 from typing import TYPE_CHECKING, Any, TypeAlias, overload
 
 from mockdify import config as configuration
@@ -28,6 +29,9 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 __all__ = ["AppHandle", "ClockHandle", "FurtherWorkspace", "JournalView", "Span", "World", "environment"]
+
+__tracebackhide__ = methodcaller("errisinstance", MockdifyError)
+"""What pytest asks: a user's mistake is shown where the user made it."""
 
 Span: TypeAlias = "str | float"
 """A duration: `"100ms"`, `"2s"`, or seconds."""

@@ -37,7 +37,10 @@ def profile_rows() -> list[Row]:
     """Every release that can be served."""
     from mockdify.profiles import PROFILES  # noqa: PLC0415 - not for the other lists
 
-    return [{"name": profile.name, "version": profile.version} for profile in PROFILES.values()]
+    return [
+        {"name": profile.name, "version": profile.version, "serves": profile.serves.rstrip(",")}
+        for profile in PROFILES.values()
+    ]
 
 
 def differing_rows(one: Profile, other: Profile) -> list[Row]:
@@ -78,7 +81,7 @@ def _cells(rows: Sequence[Row]) -> list[list[str]]:
 
 def _said(value: Any) -> str:
     if isinstance(value, dict):
-        return ", ".join(f"{name} ({kind})" for name, kind in value.items())
+        return ", ".join(f"{name} ({_said(kind)})" for name, kind in value.items())
     if value is None or isinstance(value, bool):
         return {None: "-", True: "yes", False: "no"}[value]
     if isinstance(value, tuple | list):

@@ -135,7 +135,7 @@ class Profile:
 
 _GUIDE = Profile(
     name="guide",
-    title="the API of an integration guide, which no release of Dify has,",
+    title="the API of an integration guide, which no release of Dify has (chunks hold all text so far),",
     answer_key="result",
     answer_fields=("result", "conversation_id", "message_id", "created_at", "metadata"),
     # The guide shows no conversation_id in events; without it no streamed conversation could go on.
@@ -213,7 +213,12 @@ PROFILES: dict[str, Profile] = {
         run_events=False,
     ),
     "guide": _GUIDE,
-    "guide-delta": replace(_GUIDE, name="guide-delta", chunks="delta"),
+    "guide-delta": replace(
+        _GUIDE,
+        name="guide-delta",
+        title="the API of an integration guide, but with pieces of text for chunks,",
+        chunks="delta",
+    ),
 }
 
 

@@ -136,6 +136,11 @@ def pytest_runtest_makereport(
     return report
 
 
+def _told(mistake: MockdifyError) -> BaseException:
+    """The failure to raise in the place of *mistake*: the same words without a traceback."""
+    return pytest.fail.Exception(f"mockdify: {mistake}", pytrace=False)
+
+
 # ---------------------------------------------------------------------- fixtures
 @pytest.fixture(scope="session")
 def mockdify_server(request: pytest.FixtureRequest) -> Iterator[MockDify]:
@@ -143,7 +148,7 @@ def mockdify_server(request: pytest.FixtureRequest) -> Iterator[MockDify]:
     try:
         server = _new_server(request.config).start()
     except MockdifyError as mistake:
-        pytest.fail(f"mockdify: {mistake}", pytrace=False)
+        raise _told(mistake) from None
     yield server
     server.stop()
 
@@ -164,7 +169,7 @@ def _mockdify(request: pytest.FixtureRequest, mockdify_server: MockDify) -> Iter
         for name, fault_options in _mark_faults(request.node):
             server.inject(name, **fault_options)
     except MockdifyError as mistake:
-        pytest.fail(f"mockdify: {mistake}", pytrace=False)
+        raise _told(mistake) from None
     watch = request.node.stash[_watched] = _Watch(server, others)
     yield server
 
@@ -172,7 +177,7 @@ def _mockdify(request: pytest.FixtureRequest, mockdify_server: MockDify) -> Iter
         wrong = watch.problems() if strict and not watch.failed else []
         watch.give_back()
     except MockdifyError as mistake:  # e.g. the test stopped the server
-        pytest.fail(f"mockdify: {mistake}", pytrace=False)
+        raise _told(mistake) from None
     if wrong:
         hint = "@pytest.mark.mockdify(strict=False) lets it pass"
         pytest.fail("\n  ".join([f"mockdify: the test's client did wrong ({hint}):", *wrong]), pytrace=False)
@@ -203,7 +208,7 @@ def mockdify_cassette(
             for name, fault_options in _mark_faults(request.node):
                 made.inject(name, **fault_options)
     except MockdifyError as mistake:
-        pytest.fail(f"mockdify: {mistake}", pytrace=False)
+        raise _told(mistake) from None
     watch = None
     if isinstance(made, MockDify):
         watch = _Watch(made, ())

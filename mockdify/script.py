@@ -296,6 +296,14 @@ class Script:
                 entry.limit = None if k == len(chain) else 1
         self._plans.clear()
 
+    def take_over(self, other: Script) -> None:
+        """Let everything that was added to *other* since it was made hold here too."""
+        self._added = list(other._added)
+        given = other._given_nodes
+        self._nodes |= {place: node for place, node in other._nodes.items() if given.get(place) is not node}
+        self.used = other.used
+        self._plans.clear()
+
     def set_node(self, app: str, node: NodeScript) -> None:
         """Let a node of *app* do as *node* says from now on."""
         self._nodes[app, node.node] = node

@@ -13,11 +13,15 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from mockdify.control import PREFIX, Control
 from mockdify.engine import Engine, Handling
+from mockdify.fetching import edge_of
 from mockdify.reports import exchange_line
-from mockdify.server import Edge
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from mockdify.config import Settings
+    from mockdify.server import Edge
+    from mockdify.watching import Sources
     from mockdify.workspace import Template
 
 __all__ = ["banner", "fast_loop", "ready_line", "request_line", "run_server"]
@@ -25,10 +29,10 @@ __all__ = ["banner", "fast_loop", "ready_line", "request_line", "run_server"]
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def run_server(template: Template, settings: Settings, *, as_json: bool) -> None:
-    """Serve until SIGINT or SIGTERM; open streams do not hold the stop."""
+def run_server(template: Template, settings: Settings, *, as_json: bool, sources: Sources | None = None) -> None:
+    """Serve until SIGINT or SIGTERM; open streams do not hold the stop. What changes in *sources* is served anew."""
     with contextlib.suppress(KeyboardInterrupt), asyncio.Runner(loop_factory=fast_loop()) as runner:
-        runner.run(_serve(template, settings, as_json=as_json))
+        runner.run(_serve(template, settings, as_json=as_json, sources=sources))
 
 
 def fast_loop() -> Any:
@@ -40,22 +44,17 @@ def fast_loop() -> Any:
     return uvloop.new_event_loop
 
 
-async def _serve(template: Template, settings: Settings, *, as_json: bool) -> None:
+async def _serve(template: Template, settings: Settings, *, as_json: bool, sources: Sources | None) -> None:
     control = Control(settings.admin_token) if settings.admin else None
     engine = Engine(template, time=time.time, control=control)
-    edge = Edge(
-        engine,
-        coalesce=settings.coalesce,
-        keepalive=settings.keepalive,
-        connections=settings.connections,
-        on_exchange=None if settings.quiet else log_request,
-    )
+    edge = edge_of(engine, settings, on_exchange=_heard(settings))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
         with contextlib.suppress(NotImplementedError):  # Windows
             loop.add_signal_handler(number, stopped.set)
     await edge.start(settings.host, settings.port)
+    watching = None if sources is None else loop.create_task(_watch(engine, sources))
     # What start-up made lives as long as the server, and most of what a request makes lives in the store: looking at
     # it again and again costs a tenth of an answer.
     gc.collect()
@@ -68,11 +67,19 @@ async def _serve(template: Template, settings: Settings, *, as_json: bool) -> No
     else:
         banner(edge, settings, sys.stdout)
     await stopped.wait()
+    if watching is not None:
+        watching.cancel()
     await edge.stop()
     playback = engine.default.playback
     if playback is not None and not settings.quiet and playback.left[0]:
         left, count = playback.left
         print(f"{left} of {count} recorded interactions were never asked for", file=sys.stderr)
+
+
+async def _watch(engine: Engine, sources: Sources) -> None:
+    from mockdify.watching import watch  # noqa: PLC0415 - only with --watch
+
+    await watch(engine, sources)
 
 
 def ready_line(edge: Edge) -> str:
@@ -106,6 +113,21 @@ def warnings(settings: Settings) -> list[str]:
             "give --admin-token, or --no-admin"
         )
     return said
+
+
+def _heard(settings: Settings) -> Callable[[Handling], None] | None:
+    """What is done about each exchange that is over."""
+    log = None if settings.quiet else log_request
+    if not settings.self_check:
+        return log
+    from mockdify.selfcheck import hold  # noqa: PLC0415 - brings jsonschema at the first value
+
+    def heard(handling: Handling) -> None:
+        hold(handling)
+        if log is not None:
+            log(handling)
+
+    return heard
 
 
 def log_request(handling: Handling) -> None:

@@ -62,6 +62,8 @@ class Settings:
     repeat: Literal["no", "last", "again"] = "again"
     """What a cassette plays when a recorded sequence is used up: nothing, its last reply, or all of it anew."""
     watch: bool = False
+    self_check: bool = False
+    """Whether replies are held to the contracts as they go out."""
     admin: bool = True
     admin_token: str | None = None
     quiet: bool = False
@@ -142,6 +144,7 @@ SETTINGS: Mapping[str, Setting] = {
     "cassette": Setting(_paths, _listed),
     "repeat": Setting(shapes.one_of(("no", "last", "again"), "way to repeat")),
     "watch": _FLAG,
+    "self_check": _FLAG,
     "admin": _FLAG,
     "admin_token": Setting(shapes.text),
     "quiet": _FLAG,

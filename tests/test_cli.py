@@ -138,11 +138,15 @@ def test_faults_lists_the_catalogue():
 
 
 def test_profiles_lists_releases_and_compares_two():
-    assert [line.split() for line in told("profiles")[1].splitlines()] == [
+    assert [line.split()[:2] for line in told("profiles")[1].splitlines()] == [
         ["name", "version"],
         *([name, profile.version] for name, profile in PROFILES.items()),
     ]
-    assert json.loads(told("profiles", "--json")[1])[0] == {"name": "1.16", "version": "1.16.1"}
+    assert json.loads(told("profiles", "--json")[1])[0] == {
+        "name": "1.16",
+        "version": "1.16.1",
+        "serves": "Dify 1.16.1",
+    }
     code, out, _ = told("profiles", "1.16", "1.13.2")
     head, first, *_ = out.splitlines()
     assert (code, head.split()) == (0, ["what", "1.16", "1.13"])

@@ -267,7 +267,7 @@ MISTAKES = [
     ('[[apps]]\ndsl = "apps/suport.yml"', "2:7: apps[0].dsl: there is no file 'apps/suport.yml' in apps; there is: sales.yml, support.yml", "did you mean 'support.yml'?"),
     ('[[apps]]\ndsl = "app/support.yml"', "2:7: apps[0].dsl: there is no file 'app/support.yml': the folder app does not exist", ""),
     ('[[apps]]\ndsl = "apps"', "2:7: apps[0].dsl: 'apps' is a folder", ""),
-    (APP + 'keys = { a = "k", b = "k" }', "3:23: apps[0].keys.b: the key 'k' is taken already by apps[0].keys.a", ""),
+    (APP + 'keys = { a = "k", b = "k" }', "3:23: apps[0].keys.b: the key '…' is taken already by apps[0].keys.a", ""),
     (APP + 'keys = "ключ"', "3:8: apps[0].keys: a key of ASCII characters", ""),
     (APP + 'keys = "app!cut"', "3:8: apps[0].keys: a key of ASCII characters without blanks and '!'", ""),
     (APP + "[[apps.nodes]]\nnode = 'n'\nfails = 'x'\n[[apps.nodes]]\nnode = 'n'\nfails = 'y'", "6:1: apps[0].nodes[1]: the node 'n' is taken already by apps[0].nodes[0]", ""),
@@ -312,7 +312,7 @@ def test_two_files_of_one_stem_are_an_error_that_names_both(folder):
 
 def test_a_key_belongs_to_one_app(folder):
     told = mistakes(folder, APP + 'keys = "k"\n[[apps]]\ndsl = "apps/sales.yml"\nkeys = { a = "k" }\n')
-    assert told == ["mockdify.toml:6:14: apps[1].keys.a: the key 'k' is taken already by apps[0].keys.default"]
+    assert told == ["mockdify.toml:6:14: apps[1].keys.a: the key '…' is taken already by apps[0].keys.default"]
 
 
 def test_a_file_that_is_not_there_says_how_to_get_one(folder):

@@ -210,7 +210,7 @@ def _is_odd(file: Any) -> bool:
 
 
 # ---------------------------------------------------------------------- laws
-@settings(HARD, max_examples=400)
+@settings(HARD, max_examples=150)
 @given(st.sampled_from(WRITES), KEY, BODIES)
 def test_any_json_gets_an_answer_shaped_as_dify_s(route, key, body):
     endpoint, target = route
@@ -237,7 +237,7 @@ NAMES_IN_QUERIES = (
 QUERY = st.dictionaries(st.sampled_from(NAMES_IN_QUERIES), TEXTS, max_size=4)
 
 
-@settings(HARD, max_examples=200)
+@settings(HARD, max_examples=100)
 @given(st.sampled_from(READS), KEY, QUERY)
 def test_any_query_gets_an_answer_shaped_as_dify_s(route, key, query):
     asked = request("GET", f"{route[1]}?{urlencode(query)}", key=key)
@@ -286,8 +286,8 @@ SPECIAL = {
     "line separator": '"\\u2028"',
     "template": '"{{ 7 * 7 }}{% raw %}"',
     "the same key twice": '{"a": 1, "a": 2}',
-    "many keys": "{" + ",".join(f'"k{number}": {number}' for number in range(5000)) + "}",
-    "long list": "[" + ",".join("1" for _ in range(50_000)) + "]",
+    "many keys": "{" + ",".join(f'"k{number}": {number}' for number in range(1500)) + "}",
+    "long list": "[" + ",".join("1" for _ in range(15_000)) + "]",
     "an empty key": '{"": ""}',
 }
 BROKEN = {
