@@ -14,12 +14,13 @@ from mockdify.remote import Fetched, Reached
 from mockdify.server import Edge
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from aiohttp import web
 
     from mockdify.engine import Engine, Handling
     from mockdify.settings import Settings
+    from mockdify.steps import Step
 
 __all__ = ["edge_of"]
 
@@ -41,12 +42,16 @@ def edge_of(engine: Engine, settings: Settings, *, on_exchange: Callable[[Handli
 class _Fetching(Edge):
     """An edge that looks for remote files first."""
 
-    async def _perform(self, handling: Handling, incoming: web.BaseRequest) -> web.StreamResponse:
+    _gives_at_once = False
+
+    async def _perform(
+        self, handling: Handling, steps: Iterator[Step], incoming: web.BaseRequest
+    ) -> web.StreamResponse:
         reached = handling.workspace.template.remote_files
         if isinstance(reached, Reached) and handling.exchange.app is not None:
             for url in reached.named_in(handling.exchange.raw.body):
                 reached.enter(url, await asyncio.to_thread(_asked, url))
-        return await super()._perform(handling, incoming)
+        return await super()._perform(handling, steps, incoming)
 
 
 def _asked(url: str) -> Fetched | None:

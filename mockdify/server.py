@@ -72,6 +72,9 @@ class Edge:
         on_exchange: called with each finished `Handling` (the request log).
     """
 
+    _gives_at_once = True
+    """Whether a reply may be iterated as soon as its request is there."""
+
     def __init__(
         self,
         engine: Engine,
@@ -108,7 +111,7 @@ class Edge:
         self._listener = Listener(
             self._answer if self._slots is None else self._in_turn,
             self._other_method,
-            at_once=self._at_once if self._slots is None else None,
+            at_once=self._at_once if self._gives_at_once and self._slots is None else None,
             level=self._level,
             handler_cancellation=True,
             keepalive_timeout=self._keepalive,
