@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from html import escape
 from itertools import count
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -263,16 +264,17 @@ class Engine:
         yield from self._damaged(ctx, _honest(ctx, endpoint, match), match, token, suffix)
 
     def _damaged(self, ctx: Context, reply: Reply, match: Match, token: str, suffix: str) -> Reply:
-        """The honest *reply* with the faults that strike it around it."""
+        """The honest *reply*, with the faults that strike it around it."""
         struck = _struck(ctx, match, token, suffix)
-        if struck:
-            ctx.exchange.fault = ", ".join(spec.name for spec in struck)
-            ctx.exchange.struck = tuple(struck)
-            context = _fault_context(ctx)
-            reply = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
-            for spec in struck:
-                reply = spec.make().apply(context, reply)
-        yield from reply
+        if not struck:
+            return reply
+        ctx.exchange.fault = ", ".join(spec.name for spec in struck)
+        ctx.exchange.struck = tuple(struck)
+        context = _fault_context(ctx)
+        reply = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
+        for spec in struck:
+            reply = spec.make().apply(context, reply)
+        return reply
 
     def _elsewhere(self, workspace: Workspace, profile: Profile, request: Request) -> Reply:
         """Paths that are no endpoint: redirects, signed downloads, Dify's HTML 404."""
@@ -372,8 +374,7 @@ def _read_user(ctx: Context, endpoint: Endpoint) -> None:
 
 def _json_object(request: Request, *, any_type: bool) -> dict[str, Any]:
     """The body as a JSON object, or Dify's 415, 400 or 500."""
-    kind = (request.header("content-type") or "").partition(";")[0].strip().lower()
-    if kind != "application/json" and not any_type and not (kind.startswith("application/") and kind.endswith("+json")):
+    if not any_type and not _is_json(request.header("content-type") or ""):
         raise NOT_JSON
     try:
         found = orjson.loads(request.body)
@@ -382,6 +383,12 @@ def _json_object(request: Request, *, any_type: bool) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise UNHANDLED
     return found
+
+
+@lru_cache(maxsize=64)  # clients send the same few
+def _is_json(content_type: str) -> bool:
+    kind = content_type.partition(";")[0].strip().lower()
+    return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
 # ---------------------------------------------------------------------- faults and limits
@@ -448,9 +455,11 @@ def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange:
     """*reply*, where an error that is raised becomes the answer Dify gives."""
     begun = False
     try:
-        for step in reply:
+        for step in reply:  # the first one
             begun = True
             yield step
+            break
+        yield from reply
     except DifyError as error:
         error.__traceback__ = None  # many errors are constants: each raise would add to it, and keep its frames alive
         yield from error_reply(FaultContext(request, profile, workspace.clock.now), error)

@@ -19,7 +19,7 @@ def exposed_key(request: Request) -> str | None:
 
     Node's own `fetch` sends `Sec-Fetch-Mode` too, and no other of these headers: it is a back end.
     """
-    if not request.has_any(_ANY):
+    if _ANY.isdisjoint(request.by_name):
         return None
     met = [name for name in _BY_BROWSERS if request.header(name) is not None]
     if met == ["sec-fetch-mode"] and _is_node(request):

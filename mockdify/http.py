@@ -28,11 +28,12 @@ class Request:
     file: BinaryIO | None = field(default=None, repr=False)
     """The whole body where it is too large to be held in memory; closed by `settle`."""
 
-    @cached_property
-    def path(self) -> str:
-        """The decoded path."""
+    path: str = field(init=False, repr=False, compare=False)
+    """The decoded path."""
+
+    def __post_init__(self) -> None:
         raw = self.target.partition("?")[0]
-        return unquote(raw) if "%" in raw else raw
+        self.path = unquote(raw) if "%" in raw else raw
 
     @cached_property
     def query(self) -> dict[str, str]:
@@ -43,16 +44,13 @@ class Request:
         return found
 
     @cached_property
-    def _by_name(self) -> dict[str, str]:
+    def by_name(self) -> dict[str, str]:
+        """The headers by their names in lower case; of repeated ones the first."""
         return {name.lower(): value for name, value in reversed(self.headers)}
 
     def header(self, name: str) -> str | None:
         """The first header called *name* (lower case), or None."""
-        return self._by_name.get(name)
-
-    def has_any(self, names: frozenset[str]) -> bool:
-        """Whether there is a header of one of these *names* (lower case)."""
-        return not names.isdisjoint(self._by_name)
+        return self.by_name.get(name)
 
     @property
     def host(self) -> str:

@@ -88,15 +88,14 @@ def _send(ctx: Context) -> Reply:
 
     conversation, message = open_turn(ctx, conversation, inputs, query, files)
     task = ctx.workspace.new_task(app.name, ctx.user, ctx.person.ids, graph=False)
-    envelope = Envelope.chat(
-        conversation_id=conversation.id, message_id=message.id, created_at=int(message.created_at), task_id=task.id
-    )
     prompt_tokens = _prompt_tokens(app.pre_prompt, inputs, conversation, query)
     body = _agent_turn if app.is_agent else chat_turn
     turn = kept(ctx, message, task, body(Saying(ctx, message, task, choice, prompt_tokens, streamed)))
     if streamed:
-        yield from streaming(ctx, envelope, turn, leaving="close")
-        return
+        envelope = Envelope.chat(
+            conversation_id=conversation.id, message_id=message.id, created_at=int(message.created_at), task_id=task.id
+        )
+        return streaming(ctx, envelope, turn, leaving="close")
 
     def answer() -> dict[str, Any]:
         return {
@@ -113,7 +112,7 @@ def _send(ctx: Context) -> Reply:
             "created_at": int(message.created_at),
         }
 
-    yield from blocking(ctx, turn, answer)
+    return blocking(ctx, turn, answer)
 
 
 # ---------------------------------------------------------------------- before the turn
@@ -262,15 +261,18 @@ def chat_turn(turn: Saying) -> Turn:
         generation.at_once()
     usage = stopped_usage(ctx, generation.usage, turn.streamed) if task.stopped else generation.usage
     message.retriever_resources = [dict(r) for r in choice.retriever_resources]
-    yield from _closed(ctx, message, generation.text, usage)
+    yield from _closed(turn, generation.text, usage)
 
 
-def _closed(ctx: Context, message: Stored, text: str, usage: dict[str, Any]) -> Turn:
-    """The end of an answer; output moderation may replace it first."""
+def _closed(turn: Saying, text: str, usage: dict[str, Any]) -> Turn:
+    """The end of an answer; output moderation may replace it first. Where nothing streams it is only kept."""
+    ctx, message = turn.ctx, turn.message
     replacement = moderated(ctx, text)
-    if replacement is not None:
-        yield MessageReplace(answer=replacement, reason="")
-    yield end_of_message(ctx, message, text if replacement is None else replacement, usage)
+    message.answer, message.usage = text if replacement is None else replacement, usage
+    if turn.streamed:
+        if replacement is not None:
+            yield MessageReplace(answer=replacement, reason="")
+        yield end_of_message(ctx, message, message.answer, usage)
 
 
 def end_of_message(
@@ -385,7 +387,7 @@ def _agent_turn(turn: Saying) -> Turn:
                 "rest": usage["time_to_generate"],
             }
             usage |= usage_of(choice.prices, usage["prompt_tokens"], spoken, **times)
-    yield from _closed(ctx, message, "\n".join(filter(None, said)), usage)
+    yield from _closed(turn, "\n".join(filter(None, said)), usage)
 
 
 def _round(turn: Saying, one: Round, position: int, generation: Generation) -> Turn:
