@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 from mockdify import wire
 from mockdify.errors import DifyError
 from mockdify.steps import Body, Head, Headers, Leaving, Reply
+from mockdify.values import value
 
 if TYPE_CHECKING:
     from mockdify.http import Request
@@ -92,7 +93,7 @@ class Context:
 Handler: TypeAlias = Callable[[Context], Reply]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Endpoint:
     """One row of the table of endpoints; the engine checks in Dify's order what the row says.
 

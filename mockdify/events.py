@@ -10,6 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any, ClassVar, Literal, TypeAlias
 
+from mockdify.values import record
+
 __all__ = [
     "PING",
     "AgentMessage",
@@ -43,13 +45,15 @@ Family: TypeAlias = Literal["message", "run", "error"]
 Json: TypeAlias = Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: whoever encodes events keeps here what all deltas of a stream have in common
 class Envelope:
     """The keys that stand between `event` and an event's own data, for each family of events."""
 
     message: dict[str, Json] = field(default_factory=dict)
     run: dict[str, Json] = field(default_factory=dict)
     error: dict[str, Json] = field(default_factory=dict)
+    common: tuple[str, Json, bytes, bytes] | None = field(default=None, init=False, repr=False, compare=False)
+    """A message's id and selector, and the frame of its deltas before and behind the text."""
 
     @classmethod
     def chat(
@@ -97,7 +101,7 @@ class Event:
         return {"event": self.name, **common, "data": own} if self.wrapped else {"event": self.name, **common, **own}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Ping(Event):
     """A keep-alive: an SSE block without data, exactly `event: ping` and a blank line."""
 
@@ -107,7 +111,7 @@ class Ping(Event):
 PING = Ping()
 
 
-@dataclass(slots=True, kw_only=True)  # not frozen: most events are this one, and freezing triples the cost
+@record
 class Message(Event):
     """A delta of the answer."""
 
@@ -127,7 +131,7 @@ class Message(Event):
         }
 
 
-@dataclass(slots=True, kw_only=True)  # not frozen: most events are this one, and freezing triples the cost
+@record
 class AgentMessage(Event):
     """A delta of an agent's answer."""
 
@@ -136,7 +140,7 @@ class AgentMessage(Event):
     answer: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class AgentThought(Event):
     """One round of an agent; the same id comes again as the round fills up."""
 
@@ -151,7 +155,7 @@ class AgentThought(Event):
     message_files: list[str] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class MessageFile(Event):
     """A file that a tool made."""
 
@@ -162,7 +166,7 @@ class MessageFile(Event):
     url: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class MessageReplace(Event):
     """The answer so far is to be thrown away and replaced (output moderation, snapshots)."""
 
@@ -171,7 +175,7 @@ class MessageReplace(Event):
     reason: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class MessageEnd(Event):
     """The answer is complete; usage and citations."""
 
@@ -181,7 +185,7 @@ class MessageEnd(Event):
     files: list[Json] | None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TtsMessage(Event):
     """A piece of speech, base64."""
 
@@ -189,7 +193,7 @@ class TtsMessage(Event):
     audio: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TtsMessageEnd(Event):
     """The speech is complete; `audio` is empty."""
 
@@ -197,7 +201,7 @@ class TtsMessageEnd(Event):
     audio: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ErrorEvent(Event):
     """A failure after the status line was sent: the HTTP status is still 200."""
 
@@ -208,7 +212,7 @@ class ErrorEvent(Event):
     message: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _RunEvent(Event):
     """An event of a graph run: its data is wrapped, and its envelope names the run."""
 
@@ -216,7 +220,7 @@ class _RunEvent(Event):
     wrapped: ClassVar[bool] = True
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WorkflowStarted(_RunEvent):
     """A run of the graph began."""
 
@@ -228,7 +232,7 @@ class WorkflowStarted(_RunEvent):
     reason: str = "initial"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NodeStarted(_RunEvent):
     """A node began. `index` is always 1 and the predecessor always null in live events."""
 
@@ -248,7 +252,7 @@ class NodeStarted(_RunEvent):
     agent_strategy: Json = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class NodeFinished(_RunEvent):
     """A node ended: `status` is succeeded, failed or exception (handled by an error strategy)."""
 
@@ -276,7 +280,7 @@ class NodeFinished(_RunEvent):
     loop_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class IterationStarted(_RunEvent):
     """An iteration node began; it has no node_started of its own."""
 
@@ -292,7 +296,7 @@ class IterationStarted(_RunEvent):
     inputs_truncated: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class IterationNext(_RunEvent):
     """The next item of an iteration."""
 
@@ -306,7 +310,7 @@ class IterationNext(_RunEvent):
     extras: dict[str, Json] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class IterationCompleted(_RunEvent):
     """An iteration node ended."""
 
@@ -330,14 +334,14 @@ class IterationCompleted(_RunEvent):
     steps: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LoopStarted(IterationStarted):
     """A loop node began."""
 
     name: ClassVar[str] = "loop_started"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LoopNext(_RunEvent):
     """The next round of a loop."""
 
@@ -352,14 +356,14 @@ class LoopNext(_RunEvent):
     extras: dict[str, Json] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class LoopCompleted(IterationCompleted):
     """A loop node ended."""
 
     name: ClassVar[str] = "loop_completed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class TextChunk(_RunEvent):
     """A delta of a workflow's streamed output."""
 
@@ -368,7 +372,7 @@ class TextChunk(_RunEvent):
     from_variable_selector: list[str]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class ReasoningChunk(Event):
     """A delta of a model's reasoning, kept apart from its answer. Without the run's id in a chatflow."""
 
@@ -380,7 +384,7 @@ class ReasoningChunk(Event):
     is_final: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class WorkflowFinished(_RunEvent):
     """A run ended: succeeded, failed, stopped or partial-succeeded."""
 
@@ -400,7 +404,7 @@ class WorkflowFinished(_RunEvent):
     files: list[Json] = field(default_factory=list)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class Custom(Event):
     """An event that Dify does not have, or one already composed: for faults and projections."""
 

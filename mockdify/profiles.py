@@ -7,10 +7,11 @@ default value. A handler asks the profile for the value; it never compares versi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field, fields, replace
+from dataclasses import MISSING, field, fields, replace
 from typing import Any, Literal
 
 from mockdify.errors import MockdifyError
+from mockdify.values import value
 
 __all__ = ["PROFILES", "Profile", "differences", "profile_named"]
 
@@ -19,7 +20,7 @@ def _row(default: Any, words: str, *, since: str = "1.16.1") -> Any:
     return field(default=default, hash=False, metadata={"words": words, "since": since})
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Profile:
     """One release. The defaults are Dify 1.16.1."""
 

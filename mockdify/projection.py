@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Context as Exactness
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from mockdify import wire
 from mockdify.events import Envelope, ErrorEvent, Event, Message, MessageEnd, MessageReplace, WorkflowFinished
 from mockdify.steps import Body, Emit, Head, Reply, Step
+from mockdify.values import record
 
 if TYPE_CHECKING:
     from mockdify.apps import Variable
@@ -163,7 +164,7 @@ def _only(keys: Sequence[str] | None, found: dict[str, Any]) -> dict[str, Any]:
     return found if keys is None else {key: found[key] for key in keys if key in found}
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class _Message(Message):
     keys: tuple[str, ...]
 
@@ -171,7 +172,7 @@ class _Message(Message):
         return _only(self.keys, Message.payload(self, envelope))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _MessageEnd(MessageEnd):
     keys: tuple[str, ...]
 
@@ -179,7 +180,7 @@ class _MessageEnd(MessageEnd):
         return _only(self.keys, MessageEnd.payload(self, envelope))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@record
 class _Error(ErrorEvent):
     keys: tuple[str, ...]
 

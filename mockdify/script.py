@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from mockdify import templates
 from mockdify.errors import MockdifyError
 from mockdify.model import FAILURES, ModelFailure, Prices, cut
+from mockdify.values import value
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -63,7 +64,7 @@ class Ask:
     history: Sequence[Any] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class When:
     """What must hold for a rule to answer; None and an empty table ask for nothing."""
 
@@ -124,7 +125,7 @@ def _found(wanted: re.Pattern[str], got: str) -> bool:
     return wanted.search(got) is not None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Round:
     """One round of an agent: a tool that it uses, or (without `tool`) what it says at the end."""
 
@@ -136,7 +137,7 @@ class Round:
     answer: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Rule:
     """A scripted answer and when it is given. What it says is the first it has of `rounds`, `chunks` and `answer`."""
 
@@ -180,7 +181,7 @@ class Choice(NamedTuple):
     retriever_resources: tuple[Mapping[str, Any], ...] = ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class NodeScript:
     """What a node of a graph does instead of its work."""
 

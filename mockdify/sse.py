@@ -5,8 +5,9 @@ from __future__ import annotations
 import codecs
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
-from mockdify.events import PING, Envelope, Event
+from mockdify.events import PING, Envelope, Event, Message
 from mockdify.wire import as_event_json
 
 __all__ = ["PING_FRAME", "Decoder", "Frame", "decode", "encode"]
@@ -16,9 +17,20 @@ PING_FRAME = b"event: ping\n\n"
 
 def encode(event: Event, envelope: Envelope) -> bytes:
     """The frame of *event*: `data: `, one line of JSON, a blank line. A ping has no data line."""
+    if type(event) is Message:  # most events: all of a stream differ in their text only
+        common = envelope.common
+        if common is None or common[0] is not event.id or common[1] is not event.from_variable_selector:
+            common = envelope.common = _common(event, envelope)
+        return b"%b%b%b" % (common[2], as_event_json(event.answer), common[3])
     if event is PING:
         return PING_FRAME
     return b"data: %b\n\n" % as_event_json(event.payload(envelope))
+
+
+def _common(event: Message, envelope: Envelope) -> tuple[str, Any, bytes, bytes]:
+    silent = Message(id=event.id, answer="", from_variable_selector=event.from_variable_selector)
+    before, _, behind = as_event_json(silent.payload(envelope)).rpartition(b'"answer":""')
+    return event.id, event.from_variable_selector, b'data: %b"answer":' % before, behind + b"\n\n"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mockdify.ids import Ids, fixed_id
+from mockdify.values import record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -73,7 +74,7 @@ class Ordered:
         return (self._keys[i][2] for i in range(start, len(self._keys)))
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class EndUser:
     """Who asks, as Dify knows them: (app, session id)."""
 
@@ -83,7 +84,7 @@ class EndUser:
     created_at: float
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Message:
     """One turn: the question, and the answer once it is there."""
 
@@ -107,7 +108,7 @@ class Message:
     run_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Conversation:
     """A thread of messages of one end user of one app."""
 
@@ -129,7 +130,7 @@ class Conversation:
     variables_updated: dict[str, float] = field(default_factory=dict)
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Upload:
     """A file somebody sent."""
 
@@ -148,7 +149,7 @@ class Upload:
     """The apps in whose messages it was used: only those may preview it."""
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Run:
     """One run of a graph."""
 
@@ -170,7 +171,7 @@ class Run:
     log_id: str | None = None
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Feedback:
     """A rating of a message, as the app's owner lists it."""
 
@@ -184,7 +185,7 @@ class Feedback:
     updated_at: float
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Annotation:
     """A question with its prepared answer."""
 
@@ -196,7 +197,7 @@ class Annotation:
     hit_count: int = 0
 
 
-@dataclass(slots=True, kw_only=True)
+@record
 class Job:
     """A background job of the annotation reply setting."""
 

@@ -14,6 +14,7 @@ from mockdify.journal import BUDGET, CAP, Journal
 from mockdify.keys import DATASET, Key, current, first_keys
 from mockdify.steps import Signal
 from mockdify.store import Store
+from mockdify.values import value
 
 if TYPE_CHECKING:
     from mockdify.apps import App
@@ -110,7 +111,7 @@ class Task:
         self.wake.set()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class AppTemplate:
     """One app, and what its DSL cannot say."""
 
@@ -125,7 +126,7 @@ class AppTemplate:
     profile: Profile | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Template:
     """What a fresh workspace is made of. Immutable: a reset makes the same world again."""
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from mockdify.values import value
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -39,7 +41,7 @@ VariableType: TypeAlias = Literal[
 ]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class FileRules:
     """Which files are taken, and how many. Empty `types` and `methods` allow all; a limit of 0 is none."""
 
@@ -55,7 +57,7 @@ class FileRules:
 NO_FILES = FileRules(enabled=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Variable:
     """One input of an app: an item of `user_input_form`, or a variable of the start node."""
 
@@ -71,7 +73,7 @@ class Variable:
     files: FileRules = NO_FILES
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ModelRef:
     """The model an app calls."""
 
@@ -81,7 +83,7 @@ class ModelRef:
     completion_params: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Moderation:
     """`sensitive_word_avoidance`: the keywords and what is answered instead; None where that side is off."""
 
@@ -91,7 +93,7 @@ class Moderation:
     output_response: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Features:
     """What is switched on. `raw` is the section as the DSL has it, for `/parameters`."""
 
@@ -108,7 +110,7 @@ class Features:
     raw: Mapping[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Tool:
     """A tool that an agent may use."""
 
@@ -120,7 +122,7 @@ class Tool:
     parameters: Mapping[str, Any] = field(default_factory=dict, compare=False)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Agent:
     """How an agent works: its strategy, its tools, how many rounds it may take."""
 
@@ -129,7 +131,7 @@ class Agent:
     max_iteration: int = 5
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class ConversationVariable:
     """A variable that a chatflow keeps for each conversation."""
 
@@ -140,7 +142,7 @@ class ConversationVariable:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+@value
 class App:
     """An app. Two apps are the same only when they are one object; a changed file makes a new one."""
 

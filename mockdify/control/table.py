@@ -10,6 +10,7 @@ from mockdify.errors import MockdifyError
 from mockdify.shapes import Field as ShapeField
 from mockdify.shapes import KeyPath, Problems, nearest
 from mockdify.shapes import table as shape_table
+from mockdify.values import value
 
 if TYPE_CHECKING:
     from mockdify.engine import Engine
@@ -24,7 +25,7 @@ __all__ = ["Answer", "Call", "ControlError", "Handler", "Param", "Route", "from_
 Schema: TypeAlias = Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Param:
     """One key of a body or a query: what it may be, in code and in the API's document, and what it is for."""
 
@@ -36,7 +37,7 @@ class Param:
     """Makes of a query's text what the shape wants."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Answer:
     """What a handler says: a JSON value, bytes of some type, or pieces that are sent one after the other."""
 
@@ -82,7 +83,7 @@ class Call:
 Handler: TypeAlias = Callable[[Call], Answer]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value
 class Route:
     """One row of the control API: a method and a path, what it takes, what it answers, who does it."""
 
