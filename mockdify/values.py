@@ -17,7 +17,7 @@ Made = TypeVar("Made")
 @dataclass_transform(kw_only_default=True, frozen_default=True)
 def value(made: type[Made]) -> type[Made]:
     """A class whose objects are not changed, which the type checker alone sees to."""
-    return dataclass(slots=True, kw_only=True)(made)
+    return dataclass(slots=True, kw_only=True, unsafe_hash=True)(made)
 
 
 @dataclass_transform(kw_only_default=True)
