@@ -15,11 +15,10 @@ from operator import methodcaller
 from threading import Lock, Thread, current_thread
 from typing import TYPE_CHECKING, TypeVar
 
-from mockdify.control import Control
 from mockdify.engine import Engine
 from mockdify.errors import MockdifyError
 from mockdify.fetching import edge_of
-from mockdify.serving import fast_loop
+from mockdify.serving import control_of, fast_loop
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine, Iterator
@@ -46,9 +45,7 @@ class Background:
     """
 
     def __init__(self, template: Template, settings: Settings) -> None:
-        self.engine = Engine(
-            template, time=time.time, control=Control(settings.admin_token) if settings.admin else None
-        )
+        self.engine = Engine(template, time=time.time, control=control_of(settings))
         self.edge = edge_of(self.engine, settings)
         self._address = settings.host, settings.port
         # Loop and event are there before the thread is, so that a stop at any moment finds them.

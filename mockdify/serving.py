@@ -9,10 +9,10 @@ import json
 import signal
 import sys
 import time
+from functools import cache
 from typing import TYPE_CHECKING, Any, TextIO
 
-from mockdify.control import PREFIX, Control
-from mockdify.engine import Engine, Handling
+from mockdify.engine import CONTROL, Engine, Handling
 from mockdify.fetching import edge_of
 from mockdify.reports import exchange_line
 
@@ -20,11 +20,14 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from mockdify.config import Settings
+    from mockdify.control import Control
+    from mockdify.http import Request
     from mockdify.server import Edge
+    from mockdify.steps import Reply
     from mockdify.watching import Sources
     from mockdify.workspace import Template
 
-__all__ = ["banner", "fast_loop", "ready_line", "request_line", "run_server"]
+__all__ = ["banner", "control_of", "fast_loop", "ready_line", "request_line", "run_server"]
 
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
@@ -44,9 +47,24 @@ def fast_loop() -> Any:
     return uvloop.new_event_loop
 
 
+def control_of(settings: Settings) -> Callable[[Engine, Request], Reply] | None:
+    """The control API, imported when it is first asked something; None where it is off."""
+
+    @cache
+    def made() -> Control:
+        from mockdify.control import Control  # noqa: PLC0415 - half of all servers are never asked
+
+        return Control(settings.admin_token)
+
+    if not settings.admin:
+        return None
+    if settings.admin_token is not None:
+        made()  # says what is wrong with the token
+    return made()
+
+
 async def _serve(template: Template, settings: Settings, *, as_json: bool, sources: Sources | None) -> None:
-    control = Control(settings.admin_token) if settings.admin else None
-    engine = Engine(template, time=time.time, control=control)
+    engine = Engine(template, time=time.time, control=control_of(settings))
     edge = edge_of(engine, settings, on_exchange=_heard(settings))
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
@@ -99,7 +117,7 @@ def ready_line(edge: Edge) -> str:
 
 def admin_url(edge: Edge) -> str | None:
     """Where the control API is; None when it is off."""
-    return None if edge.engine.control is None else edge.url.removesuffix("/v1") + PREFIX
+    return None if edge.engine.control is None else edge.url.removesuffix("/v1") + CONTROL
 
 
 def warnings(settings: Settings) -> list[str]:
