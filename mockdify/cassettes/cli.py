@@ -121,7 +121,8 @@ def _progress() -> OnProgress:
 def _told(progress: Progress) -> str:
     said = f"{progress.calls} calls, {progress.bytes} bytes, {progress.events} events"
     said += f", {progress.cut} cut" if progress.cut else ""
-    return said + (f", {progress.unreachable} without a reply from upstream" if progress.unreachable else "")
+    said += f", {progress.unreachable} without a reply from upstream" if progress.unreachable else ""
+    return said + (f", {progress.unread} compressed in an unknown way and NOT scrubbed" if progress.unread else "")
 
 
 def _secrets(extra: tuple[str, ...]) -> list[str | re.Pattern[str]]:

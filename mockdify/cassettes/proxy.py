@@ -14,7 +14,6 @@ import re
 import socket
 import struct
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -26,6 +25,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
+from mockdify.cassettes.coding import decoded
 from mockdify.cassettes.files import CassetteError, Writer
 from mockdify.cassettes.interaction import Interaction
 from mockdify.cassettes.scrub import Scrubber
@@ -66,6 +66,8 @@ class Progress:
     """Exchanges that ended too early, whoever ended them."""
     unreachable: int = 0
     """Exchanges that never reached the server."""
+    unread: int = 0
+    """Replies that the server compressed in a way that is not known here: they are not scrubbed."""
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]
@@ -105,11 +107,15 @@ class _Exchange:
     def interaction(self, cut: Cut | None) -> Interaction:
         """What is to be kept of it."""
         body, headers, chunks = b"".join(self.pieces), self.headers, self.chunks
-        plain = _decoded(body, headers)
+        coding = next((value.strip().lower() for name, value in headers if name.lower() == "content-encoding"), "")
+        plain = decoded(coding, self.pieces)
         if plain is not None:  # the server compressed although it was asked not to
-            body, chunks = plain, []
+            body = b"".join(plain)
+            chunks = [[ms, len(each)] for (ms, _), each in zip(chunks, plain, strict=True) if each]
             headers = tuple((n, v) for n, v in headers if n.lower() not in ("content-encoding", "content-length"))
         about = {"at": _iso(self.at), **self.about, "chunks": chunks, "end_ms": self.ms(), "cut": cut}
+        if body and plain is None and coding not in ("", "identity"):
+            about["coding"] = coding  # kept as it came: nobody could look for secrets in it
         return Interaction(
             method=self.method,
             uri=self.uri,
@@ -338,8 +344,10 @@ class Recorder:
         exchange.written = True
         self.progress.calls += 1
         self.progress.cut += cut is not None
+        kept = exchange.interaction(cut)
+        self.progress.unread += "coding" in kept.about
         try:
-            self._writer.append(self.scrubber(exchange.interaction(cut)))
+            self._writer.append(self.scrubber(kept))
         except CassetteError as error:  # the client is not to suffer; `stop` tells
             self._trouble = self._trouble or error
         if self._syncing is None or self._syncing.done():
@@ -475,16 +483,6 @@ def _framing(answer: aiohttp.ClientResponse) -> str:
     if "chunked" in answer.headers.get(hdrs.TRANSFER_ENCODING, "").lower():
         return "chunked"
     return "length" if hdrs.CONTENT_LENGTH in answer.headers else "close"
-
-
-def _decoded(body: bytes, headers: Headers) -> bytes | None:
-    """The plain body of a compressed one; None when it is not compressed, or in a way we do not know."""
-    coding = next((value.lower() for name, value in headers if name.lower() == "content-encoding"), "")
-    if coding not in ("gzip", "x-gzip", "deflate"):
-        return None
-    with contextlib.suppress(zlib.error):
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body)
-    return None
 
 
 def _iso(moment: datetime) -> str:
