@@ -122,7 +122,7 @@ class Upstream:
 async def serving(upstream=None):
     """(upstream, its base URL)."""
     upstream = upstream or Upstream()
-    app = web.Application()
+    app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", upstream.handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
     await runner.setup()
