@@ -204,9 +204,8 @@ def mockdify_cassette(
         path, said = _cassette_of(request.node)
         made = _recorder(request.config, tmp_path_factory, path, said) or _player(path, said)
         made.start()
-        if isinstance(made, MockDify):
-            for name, fault_options in _mark_faults(request.node):
-                made.inject(name, **fault_options)
+        for name, fault_options in _mark_faults(request.node):  # while recording it warns that nothing will strike
+            made.inject(name, **fault_options)
     except MockdifyError as mistake:
         raise _told(mistake) from None
     watch = None

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from concurrent.futures import Future
 from dataclasses import replace
 from hashlib import sha256
 from threading import Thread
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mockdify.api import MockDify
 from mockdify.errors import MockdifyError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mockdify.cassettes.playback import Playback
     from mockdify.workspace import Workspace
 
-__all__ = ["MODES", "Mode", "PlayedCassette", "RecordedCassette", "is_recorded"]
+__all__ = ["MODES", "Mode", "PlayedCassette", "RecordedCassette", "UnstruckFaultWarning", "is_recorded"]
 
 Mode: TypeAlias = Literal["none", "once", "all"]
 MODES = ("none", "once", "all")
@@ -31,6 +32,8 @@ MODES = ("none", "once", "all")
 
 _WAIT = 60.0  # seconds for another test, perhaps in another process, that records into the same file
 _ANY_KEY = "app-recorded"
+_OF_SERVERS = frozenset({"app", "clock", "journal", "unplayed", "workspaces"})
+"""What tests may ask of a server, and a recorder has not."""
 
 
 class PlayedCassette(MockDify):
@@ -76,6 +79,10 @@ def _playback(workspace: Workspace) -> Playback:
     return workspace.playback
 
 
+class UnstruckFaultWarning(UserWarning):
+    """A test wants a fault while its cassette is being recorded: faults strike only what is played."""
+
+
 class RecordedCassette:
     """A proxy before a real Dify that writes a cassette, from `start` to `stop`. Also a context manager.
 
@@ -109,6 +116,23 @@ class RecordedCassette:
         if not key:
             raise MockdifyError("DIFY_API_KEY is not set: recording needs a key of the real server")
         return key
+
+    def inject(self, fault: str, **options: Any) -> None:  # noqa: ARG002 - as on a server that plays
+        """Warn that no fault strikes while recording; what is recorded is what the fault will strike later."""
+        warnings.warn(
+            f"{self.path.name} is being recorded: the fault {fault!r} does not strike now, so this test may fail. "
+            "It does once the cassette is played, without --mockdify-record.",
+            UnstruckFaultWarning,
+            stacklevel=2,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_SERVERS:
+            raise AttributeError(
+                f"{name}: only a cassette that is played has it, and this one is being recorded. "
+                "Ask `if not mockdify_cassette.recording` first."
+            )
+        raise AttributeError(name)
 
     def env(self) -> dict[str, str]:
         """The DIFY_* variables, with the proxy in the place of the real server."""

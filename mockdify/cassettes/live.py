@@ -24,6 +24,7 @@ from yarl import URL
 from mockdify.cassettes.files import load
 from mockdify.cassettes.interaction import Interaction
 from mockdify.cassettes.match import is_id
+from mockdify.cassettes.proxy import sendable
 from mockdify.cassettes.verify import (
     Drift,
     Grade,
@@ -175,7 +176,7 @@ class _Server:
                 one.method,
                 URL(self._address(one.uri), encoded=True),
                 headers=self._headers(one, keys),
-                data=self._body(one.request_body),
+                data=sendable(self._body(one.request_body)),
                 allow_redirects=False,
                 skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
             ) as answer:

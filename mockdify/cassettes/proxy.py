@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
     from mockdify.cassettes.interaction import Cut
     from mockdify.steps import Headers
 
-__all__ = ["Progress", "Recorder"]
+__all__ = ["Progress", "Recorder", "sendable"]
 
 _HOP = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect", "host"}
@@ -48,6 +49,7 @@ _EVENT = re.compile(rb"(?:\A|\n)data:")
 _SYNC_AFTER = 0.1  # seconds until an exchange that a kill cannot lose is safe from a power cut too
 _IDLE = 1.0  # seconds a connection to the server is kept: gunicorn closes after two, and a race would be our error
 _LONGEST_HEADER = 1 << 16
+_LARGE = 1 << 20
 
 
 @dataclass(slots=True)
@@ -275,7 +277,7 @@ class Recorder:
                 exchange.method,
                 URL(exchange.uri, encoded=True),
                 headers=_asking(exchange.request_headers),
-                data=exchange.request_body,
+                data=sendable(exchange.request_body),
                 allow_redirects=False,
                 skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.CONTENT_TYPE),
             )
@@ -443,9 +445,16 @@ def _abort(request: web.Request, how: str) -> None:
 def _split(upstream: str) -> tuple[str, str]:
     """(origin, path) of the server's base URL."""
     parts = urlsplit(upstream)
+    if "@" in parts.netloc:  # keys of Dify travel in the same header
+        raise MockdifyError(f"upstream {parts.hostname!r}: user and password cannot be in its URL.")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise MockdifyError(f"upstream {upstream!r}: a base URL such as https://api.dify.ai/v1 is expected.")
     return f"{parts.scheme}://{parts.netloc}", parts.path
+
+
+def sendable(body: bytes | None) -> bytes | BytesIO | None:
+    """*body* as aiohttp likes it: a large one in pieces, so that nobody else has to wait."""
+    return BytesIO(body) if body is not None and len(body) > _LARGE else body
 
 
 def _is_loopback(origin: str) -> bool:

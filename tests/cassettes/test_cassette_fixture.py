@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml  # noqa: F401 - its C half keeps the classes of its first import, and pytester forgets what tests import
 
 from mockdify import MockDify
 from mockdify.cassettes.files import load
@@ -91,6 +92,20 @@ def test_a_fault_strikes_a_played_cassette(project, upstream):
     project(test, "--mockdify-record", "once", "--mockdify-upstream", upstream.base_url).assert_outcomes(passed=1)
     fault = '@pytest.mark.mockdify_fault("rate-limit")\n' + test.replace("    ask", "    assert 429 == ask")
     project(fault.rstrip() + "[0]\n").assert_outcomes(passed=1)
+
+
+def test_a_fault_that_cannot_strike_while_recording_is_told(project, upstream):
+    """The reply that it would have struck is recorded; played, it strikes."""
+    test = '@pytest.mark.mockdify_cassette("it")\ndef test_it(mockdify_cassette):\n    ask(mockdify_cassette, "one")\n'
+    told = "*it.yaml is being recorded: the fault 'rate-limit' does not strike now*"
+    record = ("--mockdify-record", "all", "--mockdify-upstream", upstream.base_url, "-W", "default")
+    result = project('@pytest.mark.mockdify_fault("rate-limit")\n' + test, *record)
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines([told])
+    result = project(test + '    mockdify_cassette.inject("rate-limit", times=2)\n', *record)
+    result.stdout.fnmatch_lines([told])
+    result = project(test + "    mockdify_cassette.journal\n", *record)
+    result.stdout.fnmatch_lines(["*journal: only a cassette that is played has it, and this one is being recorded*"])
 
 
 def test_a_cassette_that_is_not_there_says_how_to_record_it(project):
