@@ -176,16 +176,8 @@ class Scrubber:
 
     def _clean_across_events(self, draft: _Draft) -> None:
         """Secrets that a model said in several deltas: the placeholder goes where the first piece was."""
-        groups: dict[str, list[tuple[int, int]]] = {}
-        for line in re.finditer(r"[^\n]+", draft.text):
-            event, delta = _DELTA_EVENT.search(line[0]), _DELTA.search(line[0])
-            if event and delta and delta[1]:
-                selector = _SELECTOR.search(line[0])
-                span = (line.start() + delta.start(1), line.start() + delta.end(1))
-                groups.setdefault(event[1] + (selector[0] if selector else ""), []).append(span)
-        for pieces in groups.values():
-            if len(pieces) > 1:
-                self._clean_pieces(draft, pieces)
+        for pieces in _deltas(draft.text):
+            self._clean_pieces(draft, pieces)
 
     def _clean_pieces(self, draft: _Draft, pieces: list[tuple[int, int]]) -> None:
         said = _Said.of(draft.text, pieces)
@@ -197,6 +189,18 @@ class Scrubber:
         draft.edit(_disjoint(edits))
         if edits:  # places have moved: the next group is looked for anew
             self._clean_across_events(draft)
+
+
+def _deltas(text: str) -> Iterator[list[tuple[int, int]]]:
+    """Where the deltas of each text stand that a stream says in several events."""
+    groups: dict[str, list[tuple[int, int]]] = {}
+    for line in re.finditer(r"[^\n]+", text):
+        event, delta = _DELTA_EVENT.search(line[0]), _DELTA.search(line[0])
+        if event and delta and delta[1]:
+            selector = _SELECTOR.search(line[0])
+            span = (line.start() + delta.start(1), line.start() + delta.end(1))
+            groups.setdefault(event[1] + (selector[0] if selector else ""), []).append(span)
+    yield from (pieces for pieces in groups.values() if len(pieces) > 1)
 
 
 @dataclass(slots=True)
@@ -348,6 +352,36 @@ def _in_file(path: Path, patterns: Sequence[SecretPattern]) -> Iterator[Finding]
         for a, b, kind in _secrets(part, [each for each in patterns if each.in_binary or not binary]):
             line = bisect_left(feeds, start or a) + 1
             yield Finding(path=path, line=line, kind=kind, excerpt=_masked(part[a:b]))
+    for start, stream in _streams(path, text):
+        for piece, kind, secret in _in_events(stream, patterns):
+            line = bisect_left(feeds, max(text.find(piece, start), start)) + 1
+            yield Finding(path=path, line=line, kind=kind, excerpt=_masked(secret))
+
+
+_EVENTS = re.compile(r"(?:^[ \t]*(?:(?:data|event|id):.*|:.*)?\n)+", re.MULTILINE)
+
+
+def _streams(path: Path, text: str) -> Iterator[tuple[int, str]]:
+    """(start, text) of each stream of events in a file: in a cassette, or as it stands in a log."""
+    if "interactions" in text:
+        from mockdify.cassettes.files import CassetteError, load  # noqa: PLC0415 - most files are no cassettes
+
+        with contextlib.suppress(CassetteError):
+            yield from [(0, _latin(one.body)) for one in load(path) if one.is_stream]
+            return
+    if '"event"' in text:
+        yield from ((match.start(), match[0]) for match in _EVENTS.finditer(text) if "data:" in match[0])
+
+
+def _in_events(stream: str, patterns: Sequence[SecretPattern]) -> Iterator[tuple[str, str, str]]:
+    """(its first event, kind, secret) of each secret that several events say together."""
+    for pieces in _deltas(stream):
+        said = _Said.of(stream, pieces)
+        for start, end, kind in _secrets(said.text, patterns):
+            if said.piece(start) != said.piece(end - 1):
+                at = said.places[start][0]
+                begin = stream.rfind("\n", 0, at) + 1
+                yield stream[begin : stream.find("\n", at)], kind, said.text[start:end]
 
 
 def _secrets(text: str, patterns: Sequence[SecretPattern]) -> Iterator[tuple[int, int, str]]:

@@ -265,14 +265,14 @@ def test_keys_are_one_for_all_and_one_for_single_apps():
 
 
 # ---------------------------------------------------------------------- scrub
-def test_scrub_finds_what_is_left_and_shows_none_of_it(tmp_path):
-    (tmp_path / "a.log").write_text("Bearer app-Zx81kQ0aLmN2pRsTuVwX and ACME-7731\n")
-    code, out, _ = mockdify("scrub", "--check", "--scrub", "ACME-7731", tmp_path)
+def test_scrub_finds_what_is_left_and_shows_none_of_it(dirty):
+    (dirty / "a.log").write_text("Bearer app-Zx81kQ0aLmN2pRsTuVwX and ACME-7731\n")
+    code, out, _ = mockdify("scrub", "--check", "--scrub", "ACME-7731", dirty)
     assert code == 1
     assert "a.log:1" in out
     assert "Zx81kQ0aLmN2pRsTuVwX" not in out
     assert out.splitlines()[-1].startswith("2 secrets")
-    (tmp_path / "a.log").write_text("nothing\n")
-    assert mockdify("scrub", "--check", tmp_path)[:2] == (0, "no secret found\n")
-    assert mockdify("scrub", tmp_path)[0] == 2
-    assert mockdify("scrub", "--check", tmp_path / "nothing")[0] == 2
+    (dirty / "a.log").write_text("nothing\n")
+    assert mockdify("scrub", "--check", dirty)[:2] == (0, "no secret found\n")
+    assert mockdify("scrub", dirty)[0] == 2
+    assert mockdify("scrub", "--check", dirty / "nothing")[0] == 2
