@@ -8,6 +8,7 @@ import warnings
 from concurrent.futures import Future
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -15,8 +16,7 @@ from mockdify.api import MockDify
 from mockdify.errors import MockdifyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from mockdify.cassettes.playback import Playback
     from mockdify.workspace import Workspace
 
-__all__ = ["MODES", "Mode", "PlayedCassette", "RecordedCassette", "UnstruckFaultWarning", "is_recorded"]
+__all__ = ["MODES", "Mode", "PlayedCassette", "RecordedCassette", "Tally", "UnstruckFaultWarning", "is_recorded"]
 
 Mode: TypeAlias = Literal["none", "once", "all"]
 MODES = ("none", "once", "all")
@@ -34,6 +34,31 @@ _WAIT = 60.0  # seconds for another test, perhaps in another process, that recor
 _ANY_KEY = "app-recorded"
 _OF_SERVERS = frozenset({"app", "clock", "journal", "unplayed", "workspaces"})
 """What tests may ask of a server, and a recorder has not."""
+
+
+class Tally:
+    """Which interactions of which cassettes the tests of a run have asked for."""
+
+    def __init__(self) -> None:
+        self._cassettes: dict[str, tuple[int, set[int]]] = {}
+
+    def add(self, path: str | Path, count: int, asked: Iterable[int]) -> None:
+        """Note that of the *count* interactions at *path* those were *asked* for, once more or for the first time."""
+        place = str(Path(path).resolve())
+        self._cassettes[place] = count, self._cassettes.get(place, (0, set()))[1] | set(asked)
+
+    def take(self, other: Mapping[str, Any]) -> None:
+        """Add what `as_dict` told of another process."""
+        for path, said in other["cassettes"].items():
+            self.add(path, said["interactions"], said["asked"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, as `mockdify verify --played` reads it."""
+        found = {
+            path: {"interactions": count, "asked": sorted(asked)}
+            for path, (count, asked) in sorted(self._cassettes.items())
+        }
+        return {"cassettes": found}
 
 
 class PlayedCassette(MockDify):
@@ -70,6 +95,17 @@ class PlayedCassette(MockDify):
     def unplayed(self) -> Sequence[Interaction]:
         """The interactions that nobody has asked for."""
         return self._door.settled(lambda workspace: _playback(workspace).unplayed)
+
+    @property
+    def asked(self) -> tuple[int, set[int]]:
+        """How many interactions there are, and the places in the file, from 1, of those that were asked for."""
+
+        def look(workspace: Workspace) -> tuple[int, set[int]]:
+            player = _playback(workspace).player
+            places = {int(place.removeprefix("#")) for place in player.places}
+            return len(places), places - {int(player.places[index].removeprefix("#")) for index in player.unplayed}
+
+        return self._door.settled(look)
 
 
 def _playback(workspace: Workspace) -> Playback:

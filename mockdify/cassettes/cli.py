@@ -151,6 +151,12 @@ def _secrets(extra: tuple[str, ...]) -> list[str | re.Pattern[str]]:
 )
 @click.option("--release", help="The release to hold them to. [default: the one each was recorded from]")
 @click.option("--max-age", metavar="90d", help="Warn of recordings that are older.")
+@click.option(
+    "--played",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Warn of what no test asked for; `pytest --mockdify-played FILE` writes it.",
+)
 @click.option("--live", metavar="URL", help="Ask this server the same, and compare recording, contract and server.")
 @click.option(
     "--key", "keys", multiple=True, metavar="KEY|APP=KEY", help="The live server's key: one, or one for each app."
@@ -163,6 +169,7 @@ def verify(
     fail_on: Grade,
     release: str | None,
     max_age: str | None,
+    played: Path | None,
     live: str | None,
     keys: tuple[str, ...],
     reports: tuple[str, ...],
@@ -175,6 +182,10 @@ def verify(
     """
     wanted = [_report(text) for text in reports]
     found = _verified(cassettes, release, max_age, live, keys)
+    if played is not None:
+        from mockdify.cassettes.verify import with_unasked  # noqa: PLC0415 - brings jsonschema
+
+        found = with_unasked(found, cassettes, played)
     for kind, path in wanted:
         write_whole(path, found.as_json() if kind == "json" else found.as_html())
     if as_json:
