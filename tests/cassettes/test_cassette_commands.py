@@ -79,7 +79,9 @@ def test_record_stops_cleanly_and_keeps_a_stream_that_was_under_way(cassette, tm
             recorder.send_signal(number)
             _, said = recorder.communicate(timeout=20)
     assert recorder.returncode == 0
-    assert "2 calls" in said
+    first, *_, last = said.splitlines()
+    assert ("bytes" in first, first.endswith("1 open")) == (True, True)  # told while it runs, in a log too
+    assert last.startswith("2 calls")
     assert "Traceback" not in said
     whole, cut = load(cassette)
     assert (status, whole.body, whole.cut) == (200, body, None)

@@ -295,7 +295,9 @@ def test_five_megabytes_load_in_less_than_half_a_second(tmp_path, laid_out):
     """And are ready to be played. The best of a few tries counts: the machine may be busy."""
     cassette = tmp_path / "large.yaml"
     stream = b"".join(event(f"word {n}", task_id="5b1e4ef2-5c5a-4f0e-a2f4-6a3f2b1c0d9e") for n in range(200))
-    interactions = [recorded(request_body=b'{"query": "%d"}' % n, headers=tuple(SSE.items()), body=stream) for n in range(260)]
+    interactions = [
+        recorded(request_body=b'{"query": "%d"}' % n, headers=tuple(SSE.items()), body=stream) for n in range(260)
+    ]
     save(cassette, interactions[:1])
     if laid_out == "as blocks":
         save(cassette, interactions)

@@ -242,7 +242,10 @@ def test_check_finds_what_several_events_say_together(dirty, by):
     elif by == "a log":
         (dirty / "ours.yaml").write_bytes(b"a run:\n" + stream.body)
     found = check([dirty])
-    assert sorted((each.kind, each.excerpt) for each in found) == [("email", "c\u2026@\u2026.com"), ("key", "sk-\u20266789")]
+    assert sorted((each.kind, each.excerpt) for each in found) == [
+        ("email", "c\u2026@\u2026.com"),
+        ("key", "sk-\u20266789"),
+    ]
     save(dirty / "ours.yaml", [Scrubber()(stream), recorded(body=b"a@b")])
     assert check([dirty]) == []
 
@@ -254,9 +257,7 @@ def test_check_finds_what_the_user_adds(dirty):
 
 
 def test_check_reads_headers_in_every_layout(dirty):
-    (dirty / "a.yaml").write_text(
-        "headers:\n  Authorization:\n  - Bearer canary-token-1\n  Cookie: ['sid=canary1']\n"
-    )
+    (dirty / "a.yaml").write_text("headers:\n  Authorization:\n  - Bearer canary-token-1\n  Cookie: ['sid=canary1']\n")
     (dirty / "b.json").write_text('{"x-api-key": "canarycanarycanary", "Authorization": "Bearer <key-1>"}')
     assert [(each.path.name, each.line) for each in check([dirty])] == [("a.yaml", 3), ("a.yaml", 4), ("b.json", 1)]
 
