@@ -32,6 +32,7 @@ from mockdify.cassettes.verify import (
     aged,
     cassettes_in,
     events_of,
+    is_of_dify,
     release_of,
     request_line,
     told,
@@ -142,7 +143,7 @@ async def _verify_live(
 def _can_be_asked(one: Interaction, stopped: set[str]) -> bool:
     if one.is_stream and stopped & set(_UUID.findall(one.body[:2000].decode("latin-1"))):
         return False  # its end came from another call, in the middle of it
-    return not one.cut and one.about.get("repeatable") is not False and "unreachable" not in one.about
+    return not one.cut and one.about.get("repeatable") is not False and is_of_dify(one)
 
 
 def _moment(one: Interaction) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import re
 import socket
@@ -282,7 +283,9 @@ class Recorder:
                 skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.CONTENT_TYPE),
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return await self._unreachable(exchange, error)
+            if _took_it(error):
+                return self._silent(request, exchange, error)
+            return self._unreachable(exchange, error)
         try:
             return await self._relay(request, exchange, answer)
         finally:
@@ -323,7 +326,7 @@ class Recorder:
         self._write(exchange, None)
         await response.write_eof()
 
-    async def _unreachable(self, exchange: _Exchange, error: Exception) -> web.StreamResponse:
+    def _unreachable(self, exchange: _Exchange, error: Exception) -> web.StreamResponse:
         """Our own 502, marked as such in the reply and in the cassette."""
         self.progress.unreachable += 1
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -338,6 +341,15 @@ class Recorder:
         exchange.take(json.dumps(body).encode())
         self._write(exchange, None)
         return web.Response(body=exchange.pieces[0], status=502, headers=dict(exchange.headers))
+
+    def _silent(self, request: web.Request, exchange: _Exchange, error: Exception) -> web.StreamResponse:
+        """The server took the request and broke off without a word: so do we. vcrpy wants a status: 502, marked."""
+        how = _how(error)
+        exchange.status, exchange.reason = 502, "No Reply"
+        exchange.about |= self._origin_of(exchange) | {"no_reply": True, "cut_how": how}
+        self._write(exchange, "upstream")
+        _abort(request, how)
+        return web.Response(status=502)  # goes nowhere any more
 
     def _write(self, exchange: _Exchange, cut: Cut | None) -> None:
         """Put *exchange* into the file; done when this returns. An exchange without a reply leaves nothing to keep."""
@@ -404,10 +416,16 @@ async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             return
 
 
+def _took_it(error: Exception) -> bool:
+    """Whether the server was there, and ended the connection before it said anything."""
+    broken = isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError))
+    return broken and not isinstance(error, aiohttp.ClientConnectorError)
+
+
 def _how(error: BaseException | None) -> str:
     """How the connection ended; in the middle of a body aiohttp tells only in the text of its error."""
     while error is not None:
-        if isinstance(error, ConnectionResetError) or "ConnectionResetError" in str(error):
+        if getattr(error, "errno", None) == errno.ECONNRESET or "ConnectionResetError" in str(error):
             return "reset"
         error = error.__cause__ or error.__context__
     return "close"

@@ -400,14 +400,16 @@ def steps(play: Play, *, pace: Pace = "instant", start: float = 0.0, recut: bool
         recut: One `Body` an event, whatever the recorded borders: what counts events can count these.
     """
     slowness = _slowness(pace)
-    head_ms = cast("float", play.interaction.about.get("head_ms") or 0.0)
-    yield from _until(start, head_ms / 1000, slowness)
-    yield Head(play.status, play.headers, play.length)
-    for seconds, data in play.by_event if recut and play.interaction.is_stream else play.pieces:
-        yield from _until(start, seconds, slowness)
-        yield Body(data)
+    about = play.interaction.about
+    if not about.get("no_reply"):
+        yield from _until(start, cast("float", about.get("head_ms") or 0.0) / 1000, slowness)
+        yield Head(play.status, play.headers, play.length)
+        for seconds, data in play.by_event if recut and play.interaction.is_stream else play.pieces:
+            yield from _until(start, seconds, slowness)
+            yield Body(data)
     if play.interaction.cut:
-        yield Abort("reset" if play.interaction.about.get("cut_how") == "reset" else "close")
+        yield from _until(start, cast("float", about.get("end_ms") or 0.0) / 1000, slowness)
+        yield Abort("reset" if about.get("cut_how") == "reset" else "close")
 
 
 def _until(start: float, seconds: float, slowness: float) -> Iterator[Step]:

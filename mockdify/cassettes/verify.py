@@ -148,7 +148,7 @@ def verify(
             held_to = release or release_of(one)
             contracts = Contracts.load(held_to)
             releases.add(held_to)
-            if not contracts.covers(urlsplit(one.uri).path):
+            if not contracts.covers(urlsplit(one.uri).path) or not is_of_dify(one):
                 outside += 1
                 continue
             drifts += (_drift(path, number, one, breach) for breach in verify_one(one, contracts))
@@ -195,6 +195,11 @@ def cassettes_in(paths: Iterable[Path]) -> Iterator[Path]:
 def release_of(one: Interaction) -> str:
     """The release that *one* was recorded from; the newest known where it does not say."""
     return str(one.dify.get("profile") or one.dify.get("version") or "1.16")
+
+
+def is_of_dify(one: Interaction) -> bool:
+    """Whether the server said anything: where it could not be reached, or broke off at once, the recorder did."""
+    return "unreachable" not in one.about and "no_reply" not in one.about
 
 
 def aged(path: Path, interactions: Sequence[Interaction], days: float, today: datetime) -> Iterator[Drift]:

@@ -272,6 +272,11 @@ def test_a_cut_is_played_as_a_cut(cut, how, step):
     assert list(steps(play(_with(STREAM, cut=cut, cut_how=how))))[-1] == Abort(step)
 
 
+def test_a_cut_comes_when_it_came():
+    timed = _with(STREAM, cut="client", chunks=[[100.0, len(STREAM.body)]], end_ms=900.0)
+    assert list(steps(play(timed), pace="2x"))[-2:] == [Wait(0.45), Abort("close")]
+
+
 @pytest.mark.parametrize(
     ("changes", "length"),
     [
