@@ -363,7 +363,7 @@ _EVENTS = re.compile(r"(?:^[ \t]*(?:(?:data|event|id):.*|:.*)?\n)+", re.MULTILIN
 
 def _streams(path: Path, text: str) -> Iterator[tuple[int, str]]:
     """(start, text) of each stream of events in a file: in a cassette, or as it stands in a log."""
-    if "interactions" in text:
+    if path.suffix in (".yaml", ".yml", ".json") and "interactions" in text:
         from mockdify.cassettes.files import CassetteError, load  # noqa: PLC0415 - most files are no cassettes
 
         with contextlib.suppress(CassetteError):

@@ -29,6 +29,7 @@ _STAND_IN = re.compile(
     r"(?:(?:bearer|basic|token)\s*)?(?:(?:<|%3C)[a-z]+(?:-\d+)?(?:>|%3E)|\[_*HIDDEN_*\]|[*.x\u2026]+|true|false|null|none)?",
     re.IGNORECASE,
 )
+_FLAGS = re.compile(r"\A(?:\(\?[aiLmsux]+\))+")
 # Not inside a word, unless what looks like the word is a JSON escape.
 _FRESH = r"(?:(?<![A-Za-z0-9_-])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"
 _AND = r"(?:[?&;]|&amp;|\\u0026)"
@@ -140,7 +141,7 @@ def own_pattern(what: str | re.Pattern[str]) -> SecretPattern:
     if isinstance(what, str):
         regex = re.compile(f"({'|'.join(re.escape(form) for form in spellings(what))})")
     else:
-        source = what.pattern.encode().decode("latin-1")
+        source = _FLAGS.sub("", what.pattern.encode().decode("latin-1"))  # what they say is in `flags`
         regex = re.compile(source if what.groups else f"({source})", what.flags & ~re.UNICODE | re.ASCII)
     return SecretPattern(kind="custom", regex=regex, needles=("",))
 

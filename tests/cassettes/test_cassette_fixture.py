@@ -143,7 +143,7 @@ def test_what_no_test_asks_for_is_told(project, pytester, upstream, workers):
     done = CliRunner().invoke(main, [*words, str(pytester.path / "cassettes")])
     assert done.exit_code == 1
     found = [line for line in done.stdout.splitlines() if line.startswith("warn")]
-    assert [line.partition("cassettes/")[2] for line in found] == [
+    assert [line.partition(f"{pytester.path}/cassettes/")[2] for line in found] == [
         "kept.yaml#2 POST /v1/chat-messages cassette: unused: no test asked for it",
         "old.yaml cassette: an orphan: no test played it",
     ]

@@ -120,6 +120,13 @@ def test_users_add_to_the_usual_ones():
     assert scrub.text(json.dumps("ACME 株式会社")) == '"<custom-1>"'
 
 
+def test_a_users_expression_may_have_flags():
+    assert (
+        Scrubber([re.compile("(?i)acme"), re.compile("(?ix) tick (et)")]).text("AcmE tickET")
+        == "<custom-1> tick<custom-2>"
+    )
+
+
 def test_the_same_secret_has_the_same_name_throughout_a_file_and_others_have_others():
     scrub = Scrubber()
     first = scrub(recorded(request_headers=(("Authorization", f"Bearer {APP_KEY}"),), body=APP_KEY.encode()))
