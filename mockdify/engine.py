@@ -172,8 +172,8 @@ class Engine:
 
         Nothing is entered anywhere; `open` says in full what is wrong.
         """
-        if self.control is not None and head.target.startswith(CONTROL):
-            return BODY_LIMIT
+        if self.default.playback is not None or (self.control is not None and head.target.startswith(CONTROL)):
+            return BODY_LIMIT  # a recording is played to any key
         match = self.router.find(head.path)
         if match is None:
             return 0

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from mockdify.api import MockDify
     from mockdify.handles import World
     from mockdify.journal import Exchange
-    from mockdify.recordings import PlayedCassette, RecordedCassette
+    from mockdify.recordings import PlayedCassette, RecordedCassette, Tally
 
 _OPTIONS = {
     "profile": "Dify release to behave as: 1.16, 1.13 or guide.",
@@ -32,6 +32,7 @@ _OPTIONS = {
 _CASSETTE_OPTIONS = {
     "record": "Record the cassettes of tests: none (play them), once (those that are not there), or all (anew).",
     "upstream": "The real Dify to record from, such as https://api.dify.ai/v1. [default: DIFY_UPSTREAM]",
+    "played": "Write to this file what tests asked of cassettes, for `mockdify verify --played`.",
     "cassette_dir": "Where cassettes are, relative to the root folder. [default: `cassettes` beside the test's file]",
 }
 _MARK_ARGUMENTS = ("profile", "seed", "apps", "clock", "pace", "strict")
@@ -97,6 +98,7 @@ class _Watch:
 
 
 _watched = pytest.StashKey[_Watch]()
+_played = pytest.StashKey["Tally"]()
 
 
 # ---------------------------------------------------------------------- pytest's own hooks
@@ -134,6 +136,27 @@ def pytest_runtest_makereport(
         if call.when != "teardown" and not report.passed:
             watch.failed = True
     return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """Tell which recorded interactions were asked for: the process that waits for us, or the file that was named."""
+    config = session.config
+    path = config.getoption("mockdify_played")
+    if path and hasattr(config, "workeroutput"):
+        config.workeroutput["mockdify_played"] = _tally(config).as_dict()
+    elif path:
+        import json  # noqa: PLC0415 - imported with the server, if there was one
+
+        from mockdify.writing import write_whole  # noqa: PLC0415
+
+        write_whole(config.rootpath / path, json.dumps(_tally(config).as_dict(), indent=1) + "\n")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a worker of pytest-xdist has played."""
+    if played := getattr(node, "workeroutput", {}).get("mockdify_played"):
+        _tally(node.config).take(played)
 
 
 def _told(mistake: MockdifyError) -> BaseException:
@@ -204,9 +227,8 @@ def mockdify_cassette(
         path, said = _cassette_of(request.node)
         made = _recorder(request.config, tmp_path_factory, path, said) or _player(path, said)
         made.start()
-        if isinstance(made, MockDify):
-            for name, fault_options in _mark_faults(request.node):
-                made.inject(name, **fault_options)
+        for name, fault_options in _mark_faults(request.node):  # while recording it warns that nothing will strike
+            made.inject(name, **fault_options)
     except MockdifyError as mistake:
         raise _told(mistake) from None
     watch = None
@@ -216,12 +238,20 @@ def mockdify_cassette(
     try:
         yield made
         wrong = watch.problems() if watch is not None and not watch.failed else []
+        if isinstance(made, MockDify) and request.config.getoption("mockdify_played"):
+            _tally(request.config).add(path, *made.asked)
     finally:
         if watch is not None:
             watch.give_back()
         made.stop()
     if wrong:
         pytest.fail("\n  ".join(["mockdify: the cassette and the test do not fit:", *wrong]), pytrace=False)
+
+
+def _tally(config: pytest.Config) -> Tally:
+    from mockdify.recordings import Tally  # noqa: PLC0415 - when somebody wants to know
+
+    return config.stash.setdefault(_played, Tally())
 
 
 def _cassette_of(item: pytest.Item) -> tuple[Path, dict[str, Any]]:

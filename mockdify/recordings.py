@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import os
+import warnings
 from concurrent.futures import Future
 from dataclasses import replace
 from hashlib import sha256
+from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mockdify.api import MockDify
 from mockdify.errors import MockdifyError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping, Sequence
     from types import TracebackType
     from typing import Self
 
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from mockdify.cassettes.playback import Playback
     from mockdify.workspace import Workspace
 
-__all__ = ["MODES", "Mode", "PlayedCassette", "RecordedCassette", "is_recorded"]
+__all__ = ["MODES", "Mode", "PlayedCassette", "RecordedCassette", "Tally", "UnstruckFaultWarning", "is_recorded"]
 
 Mode: TypeAlias = Literal["none", "once", "all"]
 MODES = ("none", "once", "all")
@@ -31,6 +32,33 @@ MODES = ("none", "once", "all")
 
 _WAIT = 60.0  # seconds for another test, perhaps in another process, that records into the same file
 _ANY_KEY = "app-recorded"
+_OF_SERVERS = frozenset({"app", "clock", "journal", "unplayed", "workspaces"})
+"""What tests may ask of a server, and a recorder has not."""
+
+
+class Tally:
+    """Which interactions of which cassettes the tests of a run have asked for."""
+
+    def __init__(self) -> None:
+        self._cassettes: dict[str, tuple[int, set[int]]] = {}
+
+    def add(self, path: str | Path, count: int, asked: Iterable[int]) -> None:
+        """Note that of the *count* interactions at *path* those were *asked* for, once more or for the first time."""
+        place = str(Path(path).resolve())
+        self._cassettes[place] = count, self._cassettes.get(place, (0, set()))[1] | set(asked)
+
+    def take(self, other: Mapping[str, Any]) -> None:
+        """Add what `as_dict` told of another process."""
+        for path, said in other["cassettes"].items():
+            self.add(path, said["interactions"], said["asked"])
+
+    def as_dict(self) -> dict[str, Any]:
+        """All of it, as `mockdify verify --played` reads it."""
+        found = {
+            path: {"interactions": count, "asked": sorted(asked)}
+            for path, (count, asked) in sorted(self._cassettes.items())
+        }
+        return {"cassettes": found}
 
 
 class PlayedCassette(MockDify):
@@ -68,12 +96,27 @@ class PlayedCassette(MockDify):
         """The interactions that nobody has asked for."""
         return self._door.settled(lambda workspace: _playback(workspace).unplayed)
 
+    @property
+    def asked(self) -> tuple[int, set[int]]:
+        """How many interactions there are, and the places in the file, from 1, of those that were asked for."""
+
+        def look(workspace: Workspace) -> tuple[int, set[int]]:
+            player = _playback(workspace).player
+            places = {int(place.removeprefix("#")) for place in player.places}
+            return len(places), places - {int(player.places[index].removeprefix("#")) for index in player.unplayed}
+
+        return self._door.settled(look)
+
 
 def _playback(workspace: Workspace) -> Playback:
     from mockdify.cassettes.playback import Playback  # noqa: PLC0415 - loaded already
 
     assert isinstance(workspace.playback, Playback)
     return workspace.playback
+
+
+class UnstruckFaultWarning(UserWarning):
+    """A test wants a fault while its cassette is being recorded: faults strike only what is played."""
 
 
 class RecordedCassette:
@@ -109,6 +152,23 @@ class RecordedCassette:
         if not key:
             raise MockdifyError("DIFY_API_KEY is not set: recording needs a key of the real server")
         return key
+
+    def inject(self, fault: str, **options: Any) -> None:  # noqa: ARG002 - as on a server that plays
+        """Warn that no fault strikes while recording; what is recorded is what the fault will strike later."""
+        warnings.warn(
+            f"{self.path.name} is being recorded: the fault {fault!r} does not strike now, so this test may fail. "
+            "It does once the cassette is played, without --mockdify-record.",
+            UnstruckFaultWarning,
+            stacklevel=2,
+        )
+
+    def __getattr__(self, name: str) -> Any:
+        if name in _OF_SERVERS:
+            raise AttributeError(
+                f"{name}: only a cassette that is played has it, and this one is being recorded. "
+                "Ask `if not mockdify_cassette.recording` first."
+            )
+        raise AttributeError(name)
 
     def env(self) -> dict[str, str]:
         """The DIFY_* variables, with the proxy in the place of the real server."""

@@ -333,7 +333,7 @@ class Edge:
     ) -> web.StreamResponse:
         """The answer from its head on: in one piece where its length is known and nothing comes between."""
         wire = head.wire or _USUAL
-        if head.is_whole:
+        if head.is_whole and incoming.method != "HEAD":  # whose length is that of a body that nobody sends
             data: list[bytes] = []
             for step in steps:
                 if not isinstance(step, Body):

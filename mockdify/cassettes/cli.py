@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["record", "scrub", "verify"]
 
 _PROGRESS_EVERY = 0.1
+_LOGGED_EVERY = 1.0
 _WIDTH = 78
 
 
@@ -71,12 +72,13 @@ def record(
         port=port,
         note=note,
         fresh=fresh,
-        on_progress=(lambda _: None) if quiet or not sys.stderr.isatty() else _progress(),
+        on_progress=(lambda _: None) if quiet else _progress(on_terminal=sys.stderr.isatty()),
     )
     with contextlib.suppress(KeyboardInterrupt):
         asyncio.run(_record(recorder, as_json=as_json))
     if not quiet:
-        click.echo(f"{_told(recorder.progress)} in {cassette}".ljust(_WIDTH), err=True)
+        said = f"{_told(recorder.progress)} in {cassette}"
+        click.echo(said.ljust(_WIDTH) if sys.stderr.isatty() else said, err=True)
     if to_script is not None:
         from mockdify.cassettes.script import as_toml  # noqa: PLC0415
 
@@ -103,17 +105,20 @@ async def _record(recorder: Recorder, *, as_json: bool) -> None:
         await stopped.wait()
 
 
-def _progress() -> OnProgress:
-    """Shows what was recorded so far on one line of the terminal, a few times a second."""
+def _progress(*, on_terminal: bool) -> OnProgress:
+    """Shows what was recorded so far: on one line of a terminal, or line by line in a log, once a second at most."""
     from time import monotonic  # noqa: PLC0415
 
     shown = 0.0
+    pause, end = (_PROGRESS_EVERY, "\r") if on_terminal else (_LOGGED_EVERY, "\n")
 
     def show(progress: Progress) -> None:
         nonlocal shown
-        if monotonic() - shown > _PROGRESS_EVERY or not progress.open:
+        if monotonic() - shown > pause or (on_terminal and not progress.open):
             shown = monotonic()
-            click.echo(f"{_told(progress)}, {progress.open} open".ljust(_WIDTH) + "\r", err=True, nl=False)
+            with contextlib.suppress(OSError):  # nobody reads it any more: that is no reason to break a reply
+                said = f"{_told(progress)}, {progress.open} open"
+                click.echo((said.ljust(_WIDTH) if on_terminal else said) + end, err=True, nl=False)
 
     return show
 
@@ -121,7 +126,8 @@ def _progress() -> OnProgress:
 def _told(progress: Progress) -> str:
     said = f"{progress.calls} calls, {progress.bytes} bytes, {progress.events} events"
     said += f", {progress.cut} cut" if progress.cut else ""
-    return said + (f", {progress.unreachable} without a reply from upstream" if progress.unreachable else "")
+    said += f", {progress.unreachable} without a reply from upstream" if progress.unreachable else ""
+    return said + (f", {progress.unread} compressed in an unknown way and NOT scrubbed" if progress.unread else "")
 
 
 def _secrets(extra: tuple[str, ...]) -> list[str | re.Pattern[str]]:
@@ -150,6 +156,12 @@ def _secrets(extra: tuple[str, ...]) -> list[str | re.Pattern[str]]:
 )
 @click.option("--release", help="The release to hold them to. [default: the one each was recorded from]")
 @click.option("--max-age", metavar="90d", help="Warn of recordings that are older.")
+@click.option(
+    "--played",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Warn of what no test asked for; `pytest --mockdify-played FILE` writes it.",
+)
 @click.option("--live", metavar="URL", help="Ask this server the same, and compare recording, contract and server.")
 @click.option(
     "--key", "keys", multiple=True, metavar="KEY|APP=KEY", help="The live server's key: one, or one for each app."
@@ -162,6 +174,7 @@ def verify(
     fail_on: Grade,
     release: str | None,
     max_age: str | None,
+    played: Path | None,
     live: str | None,
     keys: tuple[str, ...],
     reports: tuple[str, ...],
@@ -174,6 +187,10 @@ def verify(
     """
     wanted = [_report(text) for text in reports]
     found = _verified(cassettes, release, max_age, live, keys)
+    if played is not None:
+        from mockdify.cassettes.verify import with_unasked  # noqa: PLC0415 - brings jsonschema
+
+        found = with_unasked(found, cassettes, played)
     for kind, path in wanted:
         write_whole(path, found.as_json() if kind == "json" else found.as_html())
     if as_json:

@@ -6,6 +6,7 @@ in `response["x-mockdify"]`: the only place that stock vcrpy both loads and keep
 
 from __future__ import annotations
 
+import codecs
 import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias, cast
@@ -22,6 +23,8 @@ Chunk: TypeAlias = tuple[float, int]
 """Milliseconds since the request was sent, and how many bytes came then."""
 Cut: TypeAlias = Literal["upstream", "client", "killed"]
 """Who ended a reply before its end: the recorded server, the client, or whoever stopped the recorder."""
+_BINARY = ("audio/", "image/", "video/", "font/", "application/pdf", "application/zip", "application/octet-stream")
+_TEXT = ("text/", "application/json", "application/x-www-form-urlencoded", "application/xml")
 
 
 class MalformedError(ValueError):
@@ -91,6 +94,9 @@ class Interaction:
         request, response = _mapping(raw, "request"), _mapping(raw, "response")
         status = _mapping(response, "status")
         body = response.get("body")
+        headers, content = _plain(
+            _pairs(response.get("headers")), _bytes(body.get("string") if isinstance(body, dict) else body)
+        )
         return cls(
             method=_text(request, "method"),
             uri=_text(request, "uri"),
@@ -98,8 +104,8 @@ class Interaction:
             request_body=_request_body(request.get("body")),
             status=_code(status.get("code")),
             reason=str(status.get("message") or ""),
-            headers=_pairs(response.get("headers")),
-            body=_bytes(body.get("string") if isinstance(body, dict) else body),
+            headers=headers,
+            body=content,
             about=response.get(EXTENSION) or {},
         )
 
@@ -108,6 +114,19 @@ def media_type(headers: Headers) -> str:
     """The media type that *headers* name, without parameters, in lower case."""
     value = next((value for name, value in headers if name.lower() == "content-type"), "")
     return value.partition(";")[0].strip().lower()
+
+
+def is_text(kind: str, data: bytes) -> bool:
+    """Whether *data* is text: by its media type where that is clear, otherwise if it is UTF-8 but for a cut end."""
+    if kind.startswith(_TEXT):
+        return True
+    if kind.startswith(_BINARY):
+        return False
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(data)
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def as_text(data: bytes) -> str | bytes:
@@ -125,6 +144,20 @@ def grouped(headers: Headers) -> dict[str, list[str]]:
     for name, value in headers:
         found.setdefault(names.setdefault(name.lower(), name), []).append(value)
     return found
+
+
+def _plain(headers: Headers, body: bytes) -> tuple[Headers, bytes]:
+    """What a client that knows no compression can be played; stock vcrpy keeps bodies packed or not, as it comes."""
+    coding = next((value.strip().lower() for name, value in headers if name.lower() == "content-encoding"), "")
+    if not coding or not body:
+        return headers, body
+    from mockdify.cassettes.coding import plain  # noqa: PLC0415 - not needed for files of ours
+
+    unpacked = plain(coding, body)
+    if unpacked is None:
+        return headers, body
+    left_out = ("content-encoding", "content-length")
+    return tuple((name, value) for name, value in headers if name.lower() not in left_out), unpacked
 
 
 def _mapping(raw: Any, key: str) -> dict[str, Any]:

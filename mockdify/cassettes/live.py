@@ -24,6 +24,7 @@ from yarl import URL
 from mockdify.cassettes.files import load
 from mockdify.cassettes.interaction import Interaction
 from mockdify.cassettes.match import is_id
+from mockdify.cassettes.proxy import sendable
 from mockdify.cassettes.verify import (
     Drift,
     Grade,
@@ -31,6 +32,7 @@ from mockdify.cassettes.verify import (
     aged,
     cassettes_in,
     events_of,
+    is_of_dify,
     release_of,
     request_line,
     told,
@@ -141,7 +143,7 @@ async def _verify_live(
 def _can_be_asked(one: Interaction, stopped: set[str]) -> bool:
     if one.is_stream and stopped & set(_UUID.findall(one.body[:2000].decode("latin-1"))):
         return False  # its end came from another call, in the middle of it
-    return not one.cut and one.about.get("repeatable") is not False and "unreachable" not in one.about
+    return not one.cut and one.about.get("repeatable") is not False and is_of_dify(one)
 
 
 def _moment(one: Interaction) -> str:
@@ -175,7 +177,7 @@ class _Server:
                 one.method,
                 URL(self._address(one.uri), encoded=True),
                 headers=self._headers(one, keys),
-                data=self._body(one.request_body),
+                data=sendable(self._body(one.request_body)),
                 allow_redirects=False,
                 skip_auto_headers=("User-Agent", "Accept", "Content-Type"),
             ) as answer:

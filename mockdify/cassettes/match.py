@@ -15,7 +15,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 
 import orjson
 
-from mockdify.cassettes.interaction import media_type
+from mockdify.cassettes.interaction import is_text, media_type
 from mockdify.cassettes.secrets import PATTERNS, generalise
 from mockdify.http import Request
 
@@ -133,7 +133,7 @@ def _body(asked: Request, volatile: _Volatile, patterns: Sequence[SecretPattern]
     try:
         value = orjson.loads(asked.body)
     except ValueError:
-        return generalise(asked.body.decode("latin-1"), patterns)
+        return generalise(asked.body.decode("latin-1"), patterns, binary=not is_text(kind, asked.body))
     if isinstance(value, dict):
         value["conversation_id"] = value.get("conversation_id") or _NEW
         value = {name: _plain(name, value[name], volatile) for name in sorted(value)}
@@ -160,7 +160,7 @@ def _parts(asked: Request, volatile: _Volatile, patterns: Sequence[SecretPattern
         if filename is None:
             yield called, "", volatile.named(called, content.decode("utf-8", "replace"))
         else:
-            text = generalise(content.decode("latin-1"), patterns)
+            text = generalise(content.decode("latin-1"), patterns, binary=not is_text("", content))
             yield called, unquote(filename[1].decode("utf-8", "replace")), hashlib.sha256(text.encode()).hexdigest()
 
 

@@ -73,7 +73,7 @@ class Playback:
 
     def reply(self, request: Request, exchange: Exchange) -> Reply:
         """The recorded reply to *request*, or an error that says what comes nearest. It is looked for when iterated."""
-        found = self.player.find(request)
+        found = self.player.find(_whole(request))
         if isinstance(found, Miss):
             self.misses.append(found)
             exchange.warnings.append(f"not recorded: {found}")
@@ -87,6 +87,14 @@ class Playback:
             yield from _as_events(found, self.pace, start)
             return
         yield from _lengthless(steps(found, pace=self.pace, start=start), found)
+
+
+def _whole(request: Request) -> Request:
+    """*request* with all of its body in memory: a large upload comes as a file."""
+    if request.file is None:
+        return request
+    request.file.seek(0)
+    return replace(request, body=request.file.read(), file=None)
 
 
 def _lengthless(reply: Reply, play: Play) -> Reply:

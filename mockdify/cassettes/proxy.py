@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import json
 import re
 import socket
 import struct
 import time
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from io import BytesIO
 from typing import TYPE_CHECKING, Any, Self, TypeAlias
 from urllib.parse import urlsplit
 
@@ -26,6 +27,7 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from yarl import URL
 
+from mockdify.cassettes.coding import decoded
 from mockdify.cassettes.files import CassetteError, Writer
 from mockdify.cassettes.interaction import Interaction
 from mockdify.cassettes.scrub import Scrubber
@@ -38,7 +40,7 @@ if TYPE_CHECKING:
     from mockdify.cassettes.interaction import Cut
     from mockdify.steps import Headers
 
-__all__ = ["Progress", "Recorder"]
+__all__ = ["Progress", "Recorder", "sendable"]
 
 _HOP = frozenset(
     {"connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade", "expect", "host"}
@@ -48,6 +50,7 @@ _EVENT = re.compile(rb"(?:\A|\n)data:")
 _SYNC_AFTER = 0.1  # seconds until an exchange that a kill cannot lose is safe from a power cut too
 _IDLE = 1.0  # seconds a connection to the server is kept: gunicorn closes after two, and a race would be our error
 _LONGEST_HEADER = 1 << 16
+_LARGE = 1 << 20
 
 
 @dataclass(slots=True)
@@ -66,6 +69,8 @@ class Progress:
     """Exchanges that ended too early, whoever ended them."""
     unreachable: int = 0
     """Exchanges that never reached the server."""
+    unread: int = 0
+    """Replies that the server compressed in a way that is not known here: they are not scrubbed."""
 
 
 OnProgress: TypeAlias = Callable[[Progress], None]
@@ -105,11 +110,15 @@ class _Exchange:
     def interaction(self, cut: Cut | None) -> Interaction:
         """What is to be kept of it."""
         body, headers, chunks = b"".join(self.pieces), self.headers, self.chunks
-        plain = _decoded(body, headers)
+        coding = next((value.strip().lower() for name, value in headers if name.lower() == "content-encoding"), "")
+        plain = decoded(coding, self.pieces)
         if plain is not None:  # the server compressed although it was asked not to
-            body, chunks = plain, []
+            body = b"".join(plain)
+            chunks = [[ms, len(each)] for (ms, _), each in zip(chunks, plain, strict=True) if each]
             headers = tuple((n, v) for n, v in headers if n.lower() not in ("content-encoding", "content-length"))
         about = {"at": _iso(self.at), **self.about, "chunks": chunks, "end_ms": self.ms(), "cut": cut}
+        if body and plain is None and coding not in ("", "identity"):
+            about["coding"] = coding  # kept as it came: nobody could look for secrets in it
         return Interaction(
             method=self.method,
             uri=self.uri,
@@ -269,12 +278,14 @@ class Recorder:
                 exchange.method,
                 URL(exchange.uri, encoded=True),
                 headers=_asking(exchange.request_headers),
-                data=exchange.request_body,
+                data=sendable(exchange.request_body),
                 allow_redirects=False,
                 skip_auto_headers=(hdrs.USER_AGENT, hdrs.ACCEPT, hdrs.CONTENT_TYPE),
             )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            return await self._unreachable(exchange, error)
+            if _took_it(error):
+                return self._silent(request, exchange, error)
+            return self._unreachable(exchange, error)
         try:
             return await self._relay(request, exchange, answer)
         finally:
@@ -315,7 +326,7 @@ class Recorder:
         self._write(exchange, None)
         await response.write_eof()
 
-    async def _unreachable(self, exchange: _Exchange, error: Exception) -> web.StreamResponse:
+    def _unreachable(self, exchange: _Exchange, error: Exception) -> web.StreamResponse:
         """Our own 502, marked as such in the reply and in the cassette."""
         self.progress.unreachable += 1
         reason = f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
@@ -331,6 +342,15 @@ class Recorder:
         self._write(exchange, None)
         return web.Response(body=exchange.pieces[0], status=502, headers=dict(exchange.headers))
 
+    def _silent(self, request: web.Request, exchange: _Exchange, error: Exception) -> web.StreamResponse:
+        """The server took the request and broke off without a word: so do we. vcrpy wants a status: 502, marked."""
+        how = _how(error)
+        exchange.status, exchange.reason = 502, "No Reply"
+        exchange.about |= self._origin_of(exchange) | {"no_reply": True, "cut_how": how}
+        self._write(exchange, "upstream")
+        _abort(request, how)
+        return web.Response(status=502)  # goes nowhere any more
+
     def _write(self, exchange: _Exchange, cut: Cut | None) -> None:
         """Put *exchange* into the file; done when this returns. An exchange without a reply leaves nothing to keep."""
         if exchange.written or not exchange.status:
@@ -338,8 +358,10 @@ class Recorder:
         exchange.written = True
         self.progress.calls += 1
         self.progress.cut += cut is not None
+        kept = exchange.interaction(cut)
+        self.progress.unread += "coding" in kept.about
         try:
-            self._writer.append(self.scrubber(exchange.interaction(cut)))
+            self._writer.append(self.scrubber(kept))
         except CassetteError as error:  # the client is not to suffer; `stop` tells
             self._trouble = self._trouble or error
         if self._syncing is None or self._syncing.done():
@@ -394,10 +416,16 @@ async def _pieces(answer: aiohttp.ClientResponse) -> AsyncIterator[bytes]:
             return
 
 
+def _took_it(error: Exception) -> bool:
+    """Whether the server was there, and ended the connection before it said anything."""
+    broken = isinstance(error, (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError, ConnectionError))
+    return broken and not isinstance(error, aiohttp.ClientConnectorError)
+
+
 def _how(error: BaseException | None) -> str:
     """How the connection ended; in the middle of a body aiohttp tells only in the text of its error."""
     while error is not None:
-        if isinstance(error, ConnectionResetError) or "ConnectionResetError" in str(error):
+        if getattr(error, "errno", None) == errno.ECONNRESET or "ConnectionResetError" in str(error):
             return "reset"
         error = error.__cause__ or error.__context__
     return "close"
@@ -435,9 +463,16 @@ def _abort(request: web.Request, how: str) -> None:
 def _split(upstream: str) -> tuple[str, str]:
     """(origin, path) of the server's base URL."""
     parts = urlsplit(upstream)
+    if "@" in parts.netloc:  # keys of Dify travel in the same header
+        raise MockdifyError(f"upstream {parts.hostname!r}: user and password cannot be in its URL.")
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment:
         raise MockdifyError(f"upstream {upstream!r}: a base URL such as https://api.dify.ai/v1 is expected.")
     return f"{parts.scheme}://{parts.netloc}", parts.path
+
+
+def sendable(body: bytes | None) -> bytes | BytesIO | None:
+    """*body* as aiohttp likes it: a large one in pieces, so that nobody else has to wait."""
+    return BytesIO(body) if body is not None and len(body) > _LARGE else body
 
 
 def _is_loopback(origin: str) -> bool:
@@ -475,16 +510,6 @@ def _framing(answer: aiohttp.ClientResponse) -> str:
     if "chunked" in answer.headers.get(hdrs.TRANSFER_ENCODING, "").lower():
         return "chunked"
     return "length" if hdrs.CONTENT_LENGTH in answer.headers else "close"
-
-
-def _decoded(body: bytes, headers: Headers) -> bytes | None:
-    """The plain body of a compressed one; None when it is not compressed, or in a way we do not know."""
-    coding = next((value.lower() for name, value in headers if name.lower() == "content-encoding"), "")
-    if coding not in ("gzip", "x-gzip", "deflate"):
-        return None
-    with contextlib.suppress(zlib.error):
-        return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body)
-    return None
 
 
 def _iso(moment: datetime) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import re
 from bisect import bisect_left
 from collections import defaultdict
 from dataclasses import dataclass, field
@@ -22,7 +23,6 @@ from mockdify.steps import Abort, Body, Head, Wait
 
 if TYPE_CHECKING:
     import os
-    import re
     from collections.abc import Hashable, Iterable, Iterator, Sequence
 
     from mockdify.cassettes.interaction import Interaction
@@ -42,6 +42,7 @@ _COMPARED = 200  # requests that a miss is compared with
 _SHOWN = 6  # differences that it shows
 _ANY_FORM = "any form"
 _WITHOUT_IDS = 2  # parts of a place that says nothing about ids
+_BLANK_LINE = re.compile(rb"(?<=\n\n)|(?<=\r\n\r\n)")
 _USERS = frozenset({"body.user", "query.user"})
 
 
@@ -96,8 +97,7 @@ class Play:
 
 def by_event(body: bytes) -> list[bytes]:
     """*body* cut behind each blank line: one piece an event."""
-    pieces = body.split(b"\n\n")
-    return [each + b"\n\n" for each in pieces[:-1]] + [each for each in pieces[-1:] if each]
+    return [each for each in _BLANK_LINE.split(body) if each]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -400,14 +400,16 @@ def steps(play: Play, *, pace: Pace = "instant", start: float = 0.0, recut: bool
         recut: One `Body` an event, whatever the recorded borders: what counts events can count these.
     """
     slowness = _slowness(pace)
-    head_ms = cast("float", play.interaction.about.get("head_ms") or 0.0)
-    yield from _until(start, head_ms / 1000, slowness)
-    yield Head(play.status, play.headers, play.length)
-    for seconds, data in play.by_event if recut and play.interaction.is_stream else play.pieces:
-        yield from _until(start, seconds, slowness)
-        yield Body(data)
+    about = play.interaction.about
+    if not about.get("no_reply"):
+        yield from _until(start, cast("float", about.get("head_ms") or 0.0) / 1000, slowness)
+        yield Head(play.status, play.headers, play.length)
+        for seconds, data in play.by_event if recut and play.interaction.is_stream else play.pieces:
+            yield from _until(start, seconds, slowness)
+            yield Body(data)
     if play.interaction.cut:
-        yield Abort("reset" if play.interaction.about.get("cut_how") == "reset" else "close")
+        yield from _until(start, cast("float", about.get("end_ms") or 0.0) / 1000, slowness)
+        yield Abort("reset" if about.get("cut_how") == "reset" else "close")
 
 
 def _until(start: float, seconds: float, slowness: float) -> Iterator[Step]:

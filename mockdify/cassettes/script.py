@@ -90,6 +90,8 @@ def _rules(one: Interaction) -> Iterator[dict[str, Any]]:
             yield from nodes
         elif when:
             yield from _streamed(when, said)
+    elif isinstance(said, dict) and isinstance(said.get("data"), dict):
+        yield from _blocking_graph(_when(_COMPLETION, asked), said["data"])
     elif isinstance(said, dict) and when:
         yield from _blocking(when, said, one.status)
 
@@ -125,6 +127,24 @@ def _blocking(when: Mapping[str, Any], said: Mapping[str, Any], status: int) -> 
             yield {"when": when, **failure}
     elif isinstance(said.get("answer"), str) and said["answer"] and _said_by_model(said):
         yield {"when": when, "chunks": list(cut(said["answer"])), **_from_metadata(said.get("metadata") or {})}
+
+
+def _blocking_graph(when: Mapping[str, Any], run: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """What the model of a workflow said, as far as a reply without its nodes tells: its failure, or its one new text.
+
+    The condition is what went into the run, since what the model was asked is not told.
+    """
+    error = str(run.get("error") or "")
+    if not when:
+        return
+    if run.get("status") == "failed":
+        if (kind := _kind(error)) != "other":
+            yield {"when": when, "fails": kind, "message": error}
+    elif run.get("total_tokens"):
+        outputs = run.get("outputs") or {}
+        texts = {each for each in outputs.values() if isinstance(each, str) and each} - set(when["inputs"].values())
+        if len(texts) == 1:
+            yield {"when": when, "chunks": list(cut(texts.pop()))}
 
 
 def _said_by_model(end: Mapping[str, Any]) -> bool:

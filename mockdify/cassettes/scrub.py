@@ -7,7 +7,6 @@ still does. No secret, nor anything made from one, is kept anywhere but in the m
 from __future__ import annotations
 
 import base64
-import codecs
 import contextlib
 import json
 import re
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
-from mockdify.cassettes.interaction import media_type
+from mockdify.cassettes.interaction import is_text, media_type
 from mockdify.cassettes.secrets import (
     PATTERNS,
     PLACEHOLDER,
@@ -49,8 +48,6 @@ _CREDENTIAL_HEADERS = frozenset(
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9-]*[ \t]+)(.+)", re.DOTALL)
 _SCHEMES = frozenset({"bearer", "basic", "token", "digest"})
 _COOKIE = re.compile(r"((?:^|;)\s*[^=;]+=)([^;]*)")
-_BINARY = ("audio/", "image/", "video/", "font/", "application/pdf", "application/zip", "application/octet-stream")
-_TEXT = ("text/", "application/json", "application/x-www-form-urlencoded", "application/xml")
 _BOUNDARY = re.compile(rb"\A--[^\r\n]{1,80}\r\n")
 _DELTA_EVENT = re.compile(r'"event"\s*:\s*"(message|agent_message|text_chunk|reasoning_chunk)"')
 _DELTA = re.compile(r'"(?:answer|text|reasoning)"\s*:\s*"((?:[^"\\]|\\.)*)"')
@@ -132,21 +129,21 @@ class Scrubber:
             return data
         kind = media_type(interaction.request_headers)
         boundary = _BOUNDARY.match(data)
-        if boundary is None or _is_text(kind, data):
+        if boundary is None or is_text(kind, data):
             return self._bytes(data, kind)
         border = boundary[0].rstrip()
         return border.join(self._bytes(part, "") for part in data.split(border))
 
     def _bytes(self, data: bytes, kind: str) -> bytes:
         draft = _Draft(_latin(data))
-        self._clean(draft, binary=not _is_text(kind, data))
+        self._clean(draft, binary=not is_text(kind, data))
         return draft.data
 
     def _reply(self, interaction: Interaction) -> tuple[bytes, list[int]]:
         draft = _Draft(_latin(interaction.body), list(accumulate(size for _, size in interaction.chunks)))
-        self._clean(draft, binary=not _is_text(interaction.media_type, interaction.body))
-        if interaction.is_stream:
+        if interaction.is_stream:  # first: the beginning of an address may look like a shorter one
             self._clean_across_events(draft)
+        self._clean(draft, binary=not is_text(interaction.media_type, interaction.body))
         return draft.data, [end - start for start, end in pairwise([0, *draft.borders])]
 
     # ------------------------------------------------------------ finding and naming
@@ -154,7 +151,8 @@ class Scrubber:
         for pattern in self._all_patterns():
             if pattern.in_binary or not binary:
                 text = draft.text
-                draft.edit([(a, b, self._replace(pattern.kind, text[a:b])) for a, b in found(text, pattern)])
+                spans = found(text, pattern, binary=binary)
+                draft.edit([(a, b, self._replace(pattern.kind, text[a:b])) for a, b in spans])
 
     def _all_patterns(self) -> Sequence[SecretPattern]:
         if self._met is None and self._learnt:
@@ -178,16 +176,8 @@ class Scrubber:
 
     def _clean_across_events(self, draft: _Draft) -> None:
         """Secrets that a model said in several deltas: the placeholder goes where the first piece was."""
-        groups: dict[str, list[tuple[int, int]]] = {}
-        for line in re.finditer(r"[^\n]+", draft.text):
-            event, delta = _DELTA_EVENT.search(line[0]), _DELTA.search(line[0])
-            if event and delta and delta[1]:
-                selector = _SELECTOR.search(line[0])
-                span = (line.start() + delta.start(1), line.start() + delta.end(1))
-                groups.setdefault(event[1] + (selector[0] if selector else ""), []).append(span)
-        for pieces in groups.values():
-            if len(pieces) > 1:
-                self._clean_pieces(draft, pieces)
+        for pieces in _deltas(draft.text):
+            self._clean_pieces(draft, pieces)
 
     def _clean_pieces(self, draft: _Draft, pieces: list[tuple[int, int]]) -> None:
         said = _Said.of(draft.text, pieces)
@@ -199,6 +189,18 @@ class Scrubber:
         draft.edit(_disjoint(edits))
         if edits:  # places have moved: the next group is looked for anew
             self._clean_across_events(draft)
+
+
+def _deltas(text: str) -> Iterator[list[tuple[int, int]]]:
+    """Where the deltas of each text stand that a stream says in several events."""
+    groups: dict[str, list[tuple[int, int]]] = {}
+    for line in re.finditer(r"[^\n]+", text):
+        event, delta = _DELTA_EVENT.search(line[0]), _DELTA.search(line[0])
+        if event and delta and delta[1]:
+            selector = _SELECTOR.search(line[0])
+            span = (line.start() + delta.start(1), line.start() + delta.end(1))
+            groups.setdefault(event[1] + (selector[0] if selector else ""), []).append(span)
+    yield from (pieces for pieces in groups.values() if len(pieces) > 1)
 
 
 @dataclass(slots=True)
@@ -291,19 +293,6 @@ def _latin(data: bytes) -> str:
     return data.decode("latin-1")
 
 
-def _is_text(kind: str, data: bytes) -> bool:
-    """Whether *data* is text: by its media type where that is clear, otherwise if it is UTF-8 but for a cut end."""
-    if kind.startswith(_TEXT):
-        return True
-    if kind.startswith(_BINARY):
-        return False
-    try:
-        codecs.getincrementaldecoder("utf-8")().decode(data)
-    except UnicodeDecodeError:
-        return False
-    return True
-
-
 def _with_length(headers: Headers, old: bytes | None, new: bytes | None) -> Headers:
     """*headers*, their Content-Length moved by as much as the body grew. (A HEAD reply's is another body's.)."""
     grown = len(new or b"") - len(old or b"")
@@ -363,6 +352,36 @@ def _in_file(path: Path, patterns: Sequence[SecretPattern]) -> Iterator[Finding]
         for a, b, kind in _secrets(part, [each for each in patterns if each.in_binary or not binary]):
             line = bisect_left(feeds, start or a) + 1
             yield Finding(path=path, line=line, kind=kind, excerpt=_masked(part[a:b]))
+    for start, stream in _streams(path, text):
+        for piece, kind, secret in _in_events(stream, patterns):
+            line = bisect_left(feeds, max(text.find(piece, start), start)) + 1
+            yield Finding(path=path, line=line, kind=kind, excerpt=_masked(secret))
+
+
+_EVENTS = re.compile(r"(?:^[ \t]*(?:(?:data|event|id):.*|:.*)?\n)+", re.MULTILINE)
+
+
+def _streams(path: Path, text: str) -> Iterator[tuple[int, str]]:
+    """(start, text) of each stream of events in a file: in a cassette, or as it stands in a log."""
+    if path.suffix in (".yaml", ".yml", ".json") and "interactions" in text:
+        from mockdify.cassettes.files import CassetteError, load  # noqa: PLC0415 - most files are no cassettes
+
+        with contextlib.suppress(CassetteError):
+            yield from [(0, _latin(one.body)) for one in load(path) if one.is_stream]
+            return
+    if '"event"' in text:
+        yield from ((match.start(), match[0]) for match in _EVENTS.finditer(text) if "data:" in match[0])
+
+
+def _in_events(stream: str, patterns: Sequence[SecretPattern]) -> Iterator[tuple[str, str, str]]:
+    """(its first event, kind, secret) of each secret that several events say together."""
+    for pieces in _deltas(stream):
+        said = _Said.of(stream, pieces)
+        for start, end, kind in _secrets(said.text, patterns):
+            if said.piece(start) != said.piece(end - 1):
+                at = said.places[start][0]
+                begin = stream.rfind("\n", 0, at) + 1
+                yield stream[begin : stream.find("\n", at)], kind, said.text[start:end]
 
 
 def _secrets(text: str, patterns: Sequence[SecretPattern]) -> Iterator[tuple[int, int, str]]:
@@ -377,14 +396,14 @@ def _secrets(text: str, patterns: Sequence[SecretPattern]) -> Iterator[tuple[int
 
 def _parts(data: bytes, text: str) -> Iterator[tuple[int, str, bool]]:
     """(start, text, whether it is binary): the file itself, then what is embedded in it as base64."""
-    yield 0, text, not _is_text("", data)
+    yield 0, text, not is_text("", data)
     for match in _EMBEDDED.finditer(text):
         try:
             inner = base64.b64decode("".join((match[1] or match[2]).split()))
         except ValueError:
             continue
         for part in inner.split(b"\r\n--"):  # the parts of an upload: a file, and fields beside it
-            yield match.start(), _latin(part), not _is_text("", part)
+            yield match.start(), _latin(part), not is_text("", part)
 
 
 def _masked(secret: str) -> str:

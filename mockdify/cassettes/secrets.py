@@ -29,6 +29,7 @@ _STAND_IN = re.compile(
     r"(?:(?:bearer|basic|token)\s*)?(?:(?:<|%3C)[a-z]+(?:-\d+)?(?:>|%3E)|\[_*HIDDEN_*\]|[*.x\u2026]+|true|false|null|none)?",
     re.IGNORECASE,
 )
+_FLAGS = re.compile(r"\A(?:\(\?[aiLmsux]+\))+")
 # Not inside a word, unless what looks like the word is a JSON escape.
 _FRESH = r"(?:(?<![A-Za-z0-9_-])|(?<=\\[bfnrt])|(?<=\\u[0-9a-fA-F]{4}))"
 _AND = r"(?:[?&;]|&amp;|\\u0026)"
@@ -44,6 +45,10 @@ class SecretPattern:
     needles: tuple[str, ...]
     in_binary: bool = True
     """Whether a match in random bytes is unlikely enough to act on."""
+
+
+_NEAR, _FAR = 64, 1 << 14
+"""How far before a needle a secret may begin, and how far behind it one may end, in what is binary."""
 
 
 def _pattern(kind: str, regex: str, *needles: str, in_binary: bool = True) -> SecretPattern:
@@ -136,7 +141,7 @@ def own_pattern(what: str | re.Pattern[str]) -> SecretPattern:
     if isinstance(what, str):
         regex = re.compile(f"({'|'.join(re.escape(form) for form in spellings(what))})")
     else:
-        source = what.pattern.encode().decode("latin-1")
+        source = _FLAGS.sub("", what.pattern.encode().decode("latin-1"))  # what they say is in `flags`
         regex = re.compile(source if what.groups else f"({source})", what.flags & ~re.UNICODE | re.ASCII)
     return SecretPattern(kind="custom", regex=regex, needles=("",))
 
@@ -158,15 +163,40 @@ def is_placeholder(text: str) -> bool:
     return _STAND_IN.fullmatch(text) is not None
 
 
-def found(text: str, pattern: SecretPattern) -> Iterator[tuple[int, int]]:
-    """Where *pattern* finds secrets in *text*, first to last, placeholders left out."""
+def found(text: str, pattern: SecretPattern, *, binary: bool = False) -> Iterator[tuple[int, int]]:
+    """Where *pattern* finds secrets in *text*, first to last, placeholders left out.
+
+    In what is *binary* it looks no further than around the needles: a sound of some megabytes takes no second.
+    """
     if not any(needle in text for needle in pattern.needles):
         return
-    for match in pattern.regex.finditer(text):
+    for match in _matches(text, pattern, binary=binary):
         start, end = match.span(1)
         start = _behind_escape(text, start)
         if start < end and not is_placeholder(text[start:end]):
             yield start, end
+
+
+def _matches(text: str, pattern: SecretPattern, *, binary: bool) -> Iterator[re.Match[str]]:
+    if not binary or "" in pattern.needles:
+        yield from pattern.regex.finditer(text)
+        return
+    at = 0
+    for near in sorted(_places(text, pattern.needles)):
+        if near >= at:
+            stop = min(len(text), near + _FAR)
+            for match in pattern.regex.finditer(text, max(at, near - _NEAR), stop):
+                yield match
+                at = match.end()
+            at = max(at, stop - _NEAR)
+
+
+def _places(text: str, needles: Iterable[str]) -> Iterator[int]:
+    for needle in needles:
+        at = text.find(needle)
+        while at >= 0:
+            yield at
+            at = text.find(needle, at + 1)
 
 
 def _behind_escape(text: str, start: int) -> int:
@@ -179,11 +209,13 @@ def _behind_escape(text: str, start: int) -> int:
     return start + (5 if text[start] == "u" else 1)
 
 
-def generalise(text: str, patterns: Iterable[SecretPattern] = PATTERNS) -> str:
+def generalise(text: str, patterns: Iterable[SecretPattern] = PATTERNS, *, binary: bool = False) -> str:
     """*text* with every secret and every placeholder as `<kind>`: what a request and its recording have in common."""
     for pattern in patterns:
+        if binary and not pattern.in_binary:
+            continue
         at, pieces = 0, []
-        for start, end in found(text, pattern):
+        for start, end in found(text, pattern, binary=binary):
             pieces += [text[at:start], f"<{pattern.kind}>"]
             at = end
         text = "".join([*pieces, text[at:]])

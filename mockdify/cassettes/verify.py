@@ -10,7 +10,7 @@ from __future__ import annotations
 import html
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -23,12 +23,13 @@ from mockdify.errors import MockdifyError
 from mockdify.sse import decode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from mockdify.cassettes.interaction import Interaction
     from mockdify.contracts import Operation, View
 
 __all__ = ["GRADES", "Breach", "Drift", "Grade", "Report", "Where", "events_of", "mode_of", "verify", "verify_one"]
+__all__ += ["with_unasked"]
 
 Grade: TypeAlias = Literal["info", "warn", "error"]
 GRADES: tuple[Grade, ...] = ("info", "warn", "error")
@@ -147,7 +148,7 @@ def verify(
             held_to = release or release_of(one)
             contracts = Contracts.load(held_to)
             releases.add(held_to)
-            if not contracts.covers(urlsplit(one.uri).path):
+            if not contracts.covers(urlsplit(one.uri).path) or not is_of_dify(one):
                 outside += 1
                 continue
             drifts += (_drift(path, number, one, breach) for breach in verify_one(one, contracts))
@@ -196,6 +197,11 @@ def release_of(one: Interaction) -> str:
     return str(one.dify.get("profile") or one.dify.get("version") or "1.16")
 
 
+def is_of_dify(one: Interaction) -> bool:
+    """Whether the server said anything: where it could not be reached, or broke off at once, the recorder did."""
+    return "unreachable" not in one.about and "no_reply" not in one.about
+
+
 def aged(path: Path, interactions: Sequence[Interaction], days: float, today: datetime) -> Iterator[Drift]:
     """What is to say of the age of the oldest interaction, and of those that do not say theirs."""
     stamps = [str(one.dify.get("recorded_at") or one.about.get("at") or "") for one in interactions]
@@ -206,6 +212,36 @@ def aged(path: Path, interactions: Sequence[Interaction], days: float, today: da
     if len(ages) < len(interactions):
         unknown = len(interactions) - len(ages)
         yield drift(grade="info", message=f"{unknown} interactions do not say when they were recorded")
+
+
+def with_unasked(report: Report, paths: Iterable[Path], played: Path) -> Report:
+    """*report*, and what no test has asked for by what `pytest --mockdify-played` wrote to *played*."""
+    asked = _played_in(played)
+    found = [drift for path in cassettes_in(paths) for drift in _unasked(path, asked)]
+    return replace(report, drifts=(*report.drifts, *found))
+
+
+def _unasked(path: Path, played: Mapping[str, frozenset[int]]) -> Iterator[Drift]:
+    """What is to say of a cassette that no test has played, or of its interactions that none has asked for."""
+    drift = partial(Drift, cassette=str(path), where="cassette", grade="warn")
+    asked = played.get(str(path.resolve()))
+    if asked is None:
+        yield drift(interaction=0, request="", message="an orphan: no test played it")
+        return
+    for number, one in enumerate(load(path), start=1):
+        if number not in asked:
+            yield drift(interaction=number, request=request_line(one), message="unused: no test asked for it")
+
+
+def _played_in(path: Path) -> dict[str, frozenset[int]]:
+    """What `pytest --mockdify-played` has written: of each cassette the interactions that were asked for."""
+    try:
+        said = json.loads(path.read_bytes())["cassettes"]
+        return {name: frozenset(each["asked"]) for name, each in said.items()}
+    except OSError as error:
+        raise MockdifyError(f"{path}: it cannot be read: {error.strerror}") from None
+    except (ValueError, LookupError, TypeError, AttributeError):
+        raise MockdifyError(f"{path}: this is not what `pytest --mockdify-played FILE` writes") from None
 
 
 def _moment(stamp: str) -> datetime | None:

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import socket
+import struct
 import threading
 
 import aiohttp
@@ -87,15 +89,22 @@ class Upstream:
         await response.write(event("Hel"))
         await response.write(event("lo"))
         if request.query.get("how") == "reset":
-            import socket
-            import struct
-
             sock = request.transport.get_extra_info("socket")
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             request.transport.abort()
         else:
             request.transport.close()
         return response
+
+    async def do_silent(self, request, body):
+        """Not a word, and the connection ends."""
+        if request.query.get("how") == "reset":
+            sock = request.transport.get_extra_info("socket")
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            request.transport.abort()
+        else:
+            request.transport.close()
+        return web.Response()
 
     async def do_endless(self, request, body):
         """An event, then nothing until the client leaves."""
@@ -122,7 +131,7 @@ class Upstream:
 async def serving(upstream=None):
     """(upstream, its base URL)."""
     upstream = upstream or Upstream()
-    app = web.Application()
+    app = web.Application(client_max_size=1 << 30)
     app.router.add_route("*", "/{path:.*}", upstream.handle)
     runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.1, access_log=None)
     await runner.setup()

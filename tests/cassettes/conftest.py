@@ -1,5 +1,7 @@
 """Where a test's cassette is; and whatever a test has written there, no secret is left in it."""
 
+import shutil
+
 import pytest
 
 from mockdify.cassettes.scrub import check
@@ -11,3 +13,12 @@ def cassette(tmp_path):
     yield path
     written = [each for each in tmp_path.rglob("*") if each.suffix in (".yaml", ".toml", ".json", ".html")]
     assert check(written) == []
+
+
+@pytest.fixture
+def dirty(tmp_path):
+    """A folder for files with secrets on purpose. It goes with the test: whatever is found later is a mistake."""
+    folder = tmp_path / "dirty"
+    folder.mkdir()
+    yield folder
+    shutil.rmtree(folder)

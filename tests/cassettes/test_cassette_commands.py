@@ -79,7 +79,9 @@ def test_record_stops_cleanly_and_keeps_a_stream_that_was_under_way(cassette, tm
             recorder.send_signal(number)
             _, said = recorder.communicate(timeout=20)
     assert recorder.returncode == 0
-    assert "2 calls" in said
+    first, *_, last = said.splitlines()
+    assert ("bytes" in first, first.endswith("1 open")) == (True, True)  # told while it runs, in a log too
+    assert last.startswith("2 calls")
     assert "Traceback" not in said
     whole, cut = load(cassette)
     assert (status, whole.body, whole.cut) == (200, body, None)
@@ -265,14 +267,14 @@ def test_keys_are_one_for_all_and_one_for_single_apps():
 
 
 # ---------------------------------------------------------------------- scrub
-def test_scrub_finds_what_is_left_and_shows_none_of_it(tmp_path):
-    (tmp_path / "a.log").write_text("Bearer app-Zx81kQ0aLmN2pRsTuVwX and ACME-7731\n")
-    code, out, _ = mockdify("scrub", "--check", "--scrub", "ACME-7731", tmp_path)
+def test_scrub_finds_what_is_left_and_shows_none_of_it(dirty):
+    (dirty / "a.log").write_text("Bearer app-Zx81kQ0aLmN2pRsTuVwX and ACME-7731\n")
+    code, out, _ = mockdify("scrub", "--check", "--scrub", "ACME-7731", dirty)
     assert code == 1
     assert "a.log:1" in out
     assert "Zx81kQ0aLmN2pRsTuVwX" not in out
     assert out.splitlines()[-1].startswith("2 secrets")
-    (tmp_path / "a.log").write_text("nothing\n")
-    assert mockdify("scrub", "--check", tmp_path)[:2] == (0, "no secret found\n")
-    assert mockdify("scrub", tmp_path)[0] == 2
-    assert mockdify("scrub", "--check", tmp_path / "nothing")[0] == 2
+    (dirty / "a.log").write_text("nothing\n")
+    assert mockdify("scrub", "--check", dirty)[:2] == (0, "no secret found\n")
+    assert mockdify("scrub", dirty)[0] == 2
+    assert mockdify("scrub", "--check", dirty / "nothing")[0] == 2

@@ -2,10 +2,11 @@
 
 import multiprocessing
 import threading
+import time
 
 import pytest
 import yaml
-from cassette_kit import recorded
+from cassette_kit import SSE, event, recorded
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,7 @@ from mockdify.cassettes.files import (
     tidy,
 )
 from mockdify.cassettes.interaction import Interaction
+from mockdify.cassettes.replay import Player
 
 TEXT = st.text(st.characters(codec="utf-8"))
 NAMES = st.from_regex(r"[A-Za-z][A-Za-z0-9_-]{0,12}", fullmatch=True) | st.sampled_from(
@@ -285,3 +287,33 @@ def test_a_lock_leaves_nothing_behind(cassette):
     with locked(cassette):
         assert cassette.with_name("run.yaml.lock").exists()
     assert not list(cassette.parent.iterdir())
+
+
+# ---------------------------------------------------------------- cost
+@pytest.mark.parametrize("laid_out", ["as blocks", "as lines", "by vcrpy"])
+def test_five_megabytes_load_in_less_than_half_a_second(tmp_path, laid_out):
+    """And are ready to be played. The best of a few tries counts: the machine may be busy."""
+    cassette = tmp_path / "large.yaml"
+    stream = b"".join(event(f"word {n}", task_id="5b1e4ef2-5c5a-4f0e-a2f4-6a3f2b1c0d9e") for n in range(200))
+    interactions = [
+        recorded(request_body=b'{"query": "%d"}' % n, headers=tuple(SSE.items()), body=stream) for n in range(260)
+    ]
+    save(cassette, interactions[:1])
+    if laid_out == "as blocks":
+        save(cassette, interactions)
+    elif laid_out == "as lines":
+        with cassette.open("a") as file:
+            file.writelines("- " + text.line(each) for each in interactions[1:])
+    else:
+        document = {"version": 1, "interactions": [each.to_vcr() for each in interactions]}
+        cassette.write_text(yaml.dump(document, Dumper=yaml.CSafeDumper))
+    assert cassette.stat().st_size > 5_000_000
+
+    def seconds():
+        started = time.perf_counter()
+        player = Player.load(cassette)
+        taken = time.perf_counter() - started
+        assert len(player.interactions) == len(interactions)
+        return taken
+
+    assert any(seconds() < 0.5 for _ in range(5))

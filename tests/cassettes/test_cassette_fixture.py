@@ -4,9 +4,12 @@ import json
 from pathlib import Path
 
 import pytest
+import yaml  # noqa: F401 - its C half keeps the classes of its first import, and pytester forgets what tests import
+from click.testing import CliRunner
 
 from mockdify import MockDify
 from mockdify.cassettes.files import load
+from mockdify.cli import main
 
 HELPERS = """
 import http.client, json, pytest
@@ -93,6 +96,20 @@ def test_a_fault_strikes_a_played_cassette(project, upstream):
     project(fault.rstrip() + "[0]\n").assert_outcomes(passed=1)
 
 
+def test_a_fault_that_cannot_strike_while_recording_is_told(project, upstream):
+    """The reply that it would have struck is recorded; played, it strikes."""
+    test = '@pytest.mark.mockdify_cassette("it")\ndef test_it(mockdify_cassette):\n    ask(mockdify_cassette, "one")\n'
+    told = "*it.yaml is being recorded: the fault 'rate-limit' does not strike now*"
+    record = ("--mockdify-record", "all", "--mockdify-upstream", upstream.base_url, "-W", "default")
+    result = project('@pytest.mark.mockdify_fault("rate-limit")\n' + test, *record)
+    result.assert_outcomes(passed=1, warnings=1)
+    result.stdout.fnmatch_lines([told])
+    result = project(test + '    mockdify_cassette.inject("rate-limit", times=2)\n', *record)
+    result.stdout.fnmatch_lines([told])
+    result = project(test + "    mockdify_cassette.journal\n", *record)
+    result.stdout.fnmatch_lines(["*journal: only a cassette that is played has it, and this one is being recorded*"])
+
+
 def test_a_cassette_that_is_not_there_says_how_to_record_it(project):
     result = project('@pytest.mark.mockdify_cassette("none")\ndef test_it(mockdify_cassette): pass\n')
     result.assert_outcomes(errors=1)
@@ -109,3 +126,26 @@ def test_without_a_mark_the_cassette_is_called_like_the_test(project, pytester, 
         test, "--mockdify-record", "once", "--mockdify-upstream", upstream.base_url, "--mockdify-cassette-dir", "kept"
     )
     assert queries(Path(pytester.path) / "kept" / "test_it" / "test_it.yaml") == ["one"]
+
+
+@pytest.mark.parametrize("workers", [(), pytest.param(("-n", "2"), marks=pytest.mark.slow)])
+def test_what_no_test_asks_for_is_told(project, pytester, upstream, workers):
+    """An interaction that is never played, and a cassette that none plays."""
+    tests = "".join(
+        f'@pytest.mark.mockdify_cassette("{name}")\ndef test_{name}(mockdify_cassette):\n'
+        '    ask(mockdify_cassette, "one")\n    ask(mockdify_cassette, "two")\n'
+        for name in ("kept", "old")
+    )
+    project(tests, "--mockdify-record", "once", "--mockdify-upstream", upstream.base_url).assert_outcomes(passed=2)
+    fewer = tests.partition('    ask(mockdify_cassette, "two")')[0]
+    project(fewer, "--mockdify-played", "played.json", *workers).assert_outcomes(passed=1)
+    words = ["verify", "--fail-on", "warn", "--played", str(pytester.path / "played.json")]
+    done = CliRunner().invoke(main, [*words, str(pytester.path / "cassettes")])
+    assert done.exit_code == 1
+    found = [line for line in done.stdout.splitlines() if line.startswith("warn")]
+    assert [line.partition(f"{pytester.path}/cassettes/")[2] for line in found] == [
+        "kept.yaml#2 POST /v1/chat-messages cassette: unused: no test asked for it",
+        "old.yaml cassette: an orphan: no test played it",
+    ]
+    done = CliRunner().invoke(main, [*words[:-1], str(pytester.path / "test_it.py"), str(pytester.path / "cassettes")])
+    assert (done.exit_code, "--mockdify-played FILE" in done.stderr) == (2, True)

@@ -10,8 +10,10 @@ import pytest
 from cassette_kit import event, recording, serving
 from yarl import URL
 
+from mockdify import MockDify
 from mockdify.cassettes.files import BusyCassetteError, DamagedCassetteError, load
 from mockdify.cassettes.proxy import Recorder
+from mockdify.cassettes.verify import verify
 from mockdify.errors import MockdifyError
 
 
@@ -99,6 +101,29 @@ def test_a_stream_that_the_server_cuts_is_cut_for_the_client_and_kept(cassette, 
     assert kept.about["cut_how"] == how
     assert kept.body == event("Hel") + event("lo")
     assert recorder.progress.cut == 1
+
+
+@pytest.mark.parametrize(("how", "told"), [("close", b""), ("reset", None)])
+def test_a_server_that_breaks_off_without_a_word_does_so_for_the_client_and_when_played(cassette, how, told):
+    def ask(port):
+        """What came, None for a reset."""
+        with socket.create_connection(("127.0.0.1", port), timeout=10) as client:
+            client.sendall(b"GET /v1/silent?how=%b HTTP/1.1\r\nHost: x\r\n\r\n" % how.encode())
+            try:
+                return client.recv(100)
+            except ConnectionResetError:
+                return None
+
+    async def walk():
+        async with recording(cassette) as (_, recorder, __):
+            return await asyncio.to_thread(ask, recorder.port)
+
+    assert run(walk()) == told
+    [kept] = load(cassette)
+    assert (kept.cut, kept.about["no_reply"], kept.about["cut_how"]) == ("upstream", True, how)
+    assert verify([cassette]).drifts == ()
+    with MockDify(cassette=cassette) as server:
+        assert ask(URL(server.base_url).port) == told
 
 
 def test_a_client_that_leaves_leaves_the_server_too_and_its_part_is_kept(cassette):

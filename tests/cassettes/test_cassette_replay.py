@@ -1,5 +1,6 @@
 """Playing recordings: which reply a request gets, why it gets none, and as which steps."""
 
+import itertools
 import json
 import time
 import uuid
@@ -271,6 +272,11 @@ def test_a_cut_is_played_as_a_cut(cut, how, step):
     assert list(steps(play(_with(STREAM, cut=cut, cut_how=how))))[-1] == Abort(step)
 
 
+def test_a_cut_comes_when_it_came():
+    timed = _with(STREAM, cut="client", chunks=[[100.0, len(STREAM.body)]], end_ms=900.0)
+    assert list(steps(play(timed), pace="2x"))[-2:] == [Wait(0.45), Abort("close")]
+
+
 @pytest.mark.parametrize(
     ("changes", "length"),
     [
@@ -288,19 +294,35 @@ def test_the_announced_length_is_the_recorded_kind(changes, length):
 # ---------------------------------------------------------------- cost
 @pytest.mark.parametrize("repeat", ["last", "again"])
 def test_a_lookup_costs_the_same_in_a_long_cassette(repeat):
-    """2,000 interactions against ten; a generous limit for busy machines, measured it is the same."""
+    """2,000 interactions against ten: the median is at most 1.5 times as long (measured: 0.9 to 1.1).
 
-    def cost(count, rounds=400):
-        player = Player([chat(f"q{n}", conversation_id=C1 if n % 2 else "") for n in range(count)], repeat=repeat)
-        asked = [ask(f"q{n}", conversation_id=C1 if n % 2 else "") for n in range(0, count, max(1, count // 10))]
-        times = []
-        for n in range(rounds):
-            started = time.perf_counter()
-            assert isinstance(player.find(asked[n % len(asked)]), Play)
-            times.append(time.perf_counter() - started)
-        return sorted(times)[rounds // 2]
+    Both are asked in turn, so that whatever else the machine does befalls both; the best of a few tries counts.
+    """
+    short, long = _asking(10, repeat), _asking(2000, repeat)
 
-    assert cost(2000) < 3 * cost(10)
+    def ratio(rounds=300):
+        times = [(short(), long()) for _ in range(rounds)]
+        first, second = (sorted(each)[rounds // 2] for each in zip(*times, strict=True))
+        return second / first
+
+    assert any(ratio() < 1.5 for _ in range(5))
+
+
+def _asking(count, repeat):
+    """Asks a player of *count* interactions for one of ten of them, and tells how long that took."""
+    player = Player([chat(f"q{n}", conversation_id=C1 if n % 2 else "") for n in range(count)], repeat=repeat)
+    places = range(0, count, max(1, count // 10))
+    asked = itertools.cycle([ask(f"q{n}", conversation_id=C1 if n % 2 else "") for n in places])
+
+    def one():
+        request = next(asked)
+        started = time.perf_counter()
+        found = player.find(request)
+        ended = time.perf_counter()
+        assert isinstance(found, Play)
+        return ended - started
+
+    return one
 
 
 def test_a_lookup_costs_the_same_when_all_of_them_are_the_same_request():

@@ -82,6 +82,31 @@ def test_what_the_app_refused_and_what_no_model_said_is_in_no_script():
     assert answers_of([refused, canned]) == []
 
 
+def workflow(inputs, **run):
+    said = {"task_id": "t", "workflow_run_id": "w", "data": {"error": None, "outputs": {}, "total_tokens": 0, **run}}
+    asked = {"inputs": inputs, "user": "u", "response_mode": "blocking"}
+    uri, body = "http://dify.test/v1/workflows/run", json.dumps(said).encode()
+    return recorded(uri=uri, request_body=json.dumps(asked).encode(), body=body)
+
+
+@pytest.mark.parametrize(
+    ("run", "words"),
+    [
+        ({"status": "succeeded", "total_tokens": 9, "outputs": {"t": "an answer", "name": "bob"}}, "an answer"),
+        ({"status": "succeeded", "total_tokens": 9, "outputs": {"t": "an answer", "r": "and why"}}, None),
+        ({"status": "succeeded", "outputs": {"t": "by a template"}}, None),
+        ({"status": "failed", "error": "Traceback (most recent call last)"}, None),
+        ({"status": "failed", "error": "[m] Connection Error, no"}, "connection"),
+    ],
+)
+def test_a_blocking_workflow_tells_its_models_one_text_or_failure(run, words):
+    """What it does not tell (which of several texts, what other nodes did) is not guessed."""
+    rules = answers_of([workflow({"name": "bob"}, **run)])
+    assert [rule.get("fails") or "".join(rule["chunks"]) for rule in rules] == ([] if words is None else [words])
+    assert all(rule["when"] == {"inputs": {"name": "bob"}} for rule in rules)
+    assert answers_of([workflow({}, **run)]) == []
+
+
 def test_a_file_is_written_and_read_back(cassette):
     save(cassette, [blocking('你好 "x"', "a\nb\\c 👋")])
     (rule,) = tomllib.loads(as_toml([cassette]))["answers"]

@@ -6,11 +6,12 @@ import json
 import re
 
 import pytest
+import yaml
 from cassette_kit import event, recorded
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mockdify.cassettes.files import save
+from mockdify.cassettes.files import load, save
 from mockdify.cassettes.scrub import Scrubber, check
 from mockdify.cassettes.secrets import PLACEHOLDER
 
@@ -119,6 +120,13 @@ def test_users_add_to_the_usual_ones():
     assert scrub.text(json.dumps("ACME 株式会社")) == '"<custom-1>"'
 
 
+def test_a_users_expression_may_have_flags():
+    assert (
+        Scrubber([re.compile("(?i)acme"), re.compile("(?ix) tick (et)")]).text("AcmE tickET")
+        == "<custom-1> tick<custom-2>"
+    )
+
+
 def test_the_same_secret_has_the_same_name_throughout_a_file_and_others_have_others():
     scrub = Scrubber()
     first = scrub(recorded(request_headers=(("Authorization", f"Bearer {APP_KEY}"),), body=APP_KEY.encode()))
@@ -173,6 +181,14 @@ def test_chunk_borders_stay_inside_the_body_and_in_order(words, cuts):
         assert "<" not in PLACEHOLDER.sub("", clean.body[:border].decode("latin-1"))  # none is cut in two
 
 
+def test_an_address_that_goes_on_in_the_next_event_is_one():
+    """Although its beginning is one already; in a blocking reply it has the same name."""
+    scrub = Scrubber()
+    stream = recorded(headers=(("Content-Type", "text/event-stream"),), body=event("canary@mail.co") + event(".uk!"))
+    assert scrub(stream).body == event("<email-1>") + event("!")
+    assert scrub(recorded(body=b'"canary@mail.co.uk"')).body == b'"<email-1>"'
+
+
 def test_content_length_follows_the_body():
     body = json.dumps({"answer": APP_KEY}).encode()
     one = recorded(headers=(("Content-Length", str(len(body))),), body=body)
@@ -198,11 +214,11 @@ def test_the_fields_beside_an_uploaded_file_are_cleaned():
 
 
 # ---------------------------------------------------------------- check
-def test_check_finds_what_is_left_and_shows_little_of_it(tmp_path):
-    (tmp_path / "logs").mkdir()
-    log = tmp_path / "logs" / "run.log"
+def test_check_finds_what_is_left_and_shows_little_of_it(dirty):
+    (dirty / "logs").mkdir()
+    log = dirty / "logs" / "run.log"
     log.write_text(f"one\nkey {APP_KEY}\nmail canary@example.com\nCookie: sid=canary1234\n")
-    found = check([tmp_path])
+    found = check([dirty])
     assert [(each.path, each.line, each.kind) for each in found] == [
         (log, 2, "key"),
         (log, 3, "email"),
@@ -213,32 +229,51 @@ def test_check_finds_what_is_left_and_shows_little_of_it(tmp_path):
 
 
 @pytest.mark.parametrize("canary", CANARIES)
-def test_check_finds_every_canary_in_a_cassette_that_was_not_scrubbed(tmp_path, canary):
-    save(tmp_path / "dirty.yaml", [recorded(body=canary.encode())])
-    save(tmp_path / "hidden.yaml", [recorded(body=b"\xff\r\n--" + canary.encode())])
-    save(tmp_path / "clean.yaml", [Scrubber()(recorded(body=canary.encode()))])
-    assert {each.path.name for each in check([tmp_path])} == {"dirty.yaml", "hidden.yaml"}
+def test_check_finds_every_canary_in_a_cassette_that_was_not_scrubbed(dirty, canary):
+    save(dirty / "dirty.yaml", [recorded(body=canary.encode())])
+    save(dirty / "hidden.yaml", [recorded(body=b"\xff\r\n--" + canary.encode())])
+    save(dirty / "clean.yaml", [Scrubber()(recorded(body=canary.encode()))])
+    assert {each.path.name for each in check([dirty])} == {"dirty.yaml", "hidden.yaml"}
 
 
-def test_check_finds_what_the_user_adds(tmp_path):
-    (tmp_path / "report.html").write_text("<p>ACME</p>")
-    assert check([tmp_path]) == []
-    assert [each.kind for each in check([tmp_path], extra=["ACME"])] == ["custom"]
+DELTAS = ["mail can", "ary@exam", "ple.com, key sk-cana", "ry-0123456789"]
 
 
-def test_check_reads_headers_in_every_layout(tmp_path):
-    (tmp_path / "a.yaml").write_text(
-        "headers:\n  Authorization:\n  - Bearer canary-token-1\n  Cookie: ['sid=canary1']\n"
-    )
-    (tmp_path / "b.json").write_text('{"x-api-key": "canarycanarycanary", "Authorization": "Bearer <key-1>"}')
-    assert [(each.path.name, each.line) for each in check([tmp_path])] == [("a.yaml", 3), ("a.yaml", 4), ("b.json", 1)]
+@pytest.mark.parametrize("by", ["mockdify", "vcrpy", "a log"])
+def test_check_finds_what_several_events_say_together(dirty, by):
+    stream = recorded(headers=(("Content-Type", "text/event-stream"),), body=b"".join(map(event, DELTAS)))
+    save(dirty / "ours.yaml", [recorded(), stream])
+    if by == "vcrpy":
+        document = {"version": 1, "interactions": [each.to_vcr() for each in load(dirty / "ours.yaml")]}
+        (dirty / "ours.yaml").write_text(yaml.safe_dump(document))
+    elif by == "a log":
+        (dirty / "ours.yaml").write_bytes(b"a run:\n" + stream.body)
+    found = check([dirty])
+    assert sorted((each.kind, each.excerpt) for each in found) == [
+        ("email", "c\u2026@\u2026.com"),
+        ("key", "sk-\u20266789"),
+    ]
+    save(dirty / "ours.yaml", [Scrubber()(stream), recorded(body=b"a@b")])
+    assert check([dirty]) == []
 
 
-def test_check_skips_what_is_not_the_users(tmp_path):
-    (tmp_path / ".git").mkdir()
-    (tmp_path / ".git" / "x").write_text(APP_KEY)
-    (tmp_path / "x.bin").write_bytes(base64.b64decode("//79/Pv6") + b"a@b.cd")
-    assert check([tmp_path]) == []
+def test_check_finds_what_the_user_adds(dirty):
+    (dirty / "report.html").write_text("<p>ACME</p>")
+    assert check([dirty]) == []
+    assert [each.kind for each in check([dirty], extra=["ACME"])] == ["custom"]
+
+
+def test_check_reads_headers_in_every_layout(dirty):
+    (dirty / "a.yaml").write_text("headers:\n  Authorization:\n  - Bearer canary-token-1\n  Cookie: ['sid=canary1']\n")
+    (dirty / "b.json").write_text('{"x-api-key": "canarycanarycanary", "Authorization": "Bearer <key-1>"}')
+    assert [(each.path.name, each.line) for each in check([dirty])] == [("a.yaml", 3), ("a.yaml", 4), ("b.json", 1)]
+
+
+def test_check_skips_what_is_not_the_users(dirty):
+    (dirty / ".git").mkdir()
+    (dirty / ".git" / "x").write_text(APP_KEY)
+    (dirty / "x.bin").write_bytes(base64.b64decode("//79/Pv6") + b"a@b.cd")
+    assert check([dirty]) == []
 
 
 def test_check_of_nothing_there_is_an_error(tmp_path):
