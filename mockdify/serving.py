@@ -60,7 +60,7 @@ def control_of(settings: Settings) -> Callable[[Engine, Request], Reply] | None:
         return None
     if settings.admin_token is not None:
         made()  # says what is wrong with the token
-    return made()
+    return lambda engine, request: made()(engine, request)  # noqa: PLW0108 - made at the first request
 
 
 async def _serve(template: Template, settings: Settings, *, as_json: bool, sources: Sources | None) -> None:
