@@ -51,7 +51,7 @@ INJECT = {
         words="The fault's own options; they may also stand beside the other keys.",
     ),
 }
-RULE = {
+_PART: dict[str, Any] = {
     "type": "object",
     "required": ["id", "fault", "on", "when", "times", "after", "probability", "options", "met"],
     "properties": {
@@ -66,6 +66,8 @@ RULE = {
         "met": {"type": "integer", "description": "How often it struck."},
     },
 }
+_PARTS = {"type": "array", "items": _PART, "description": "Of a preset: the rules that strike for it."}
+RULE = {**_PART, "properties": {**_PART["properties"], "rules": _PARTS}}
 LIST = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "items": RULE}}}
 
 

@@ -55,6 +55,7 @@ ROWS: tuple[Row, ...] = (
     Row(status=405, explain=doors.method_refused),
     Row(status=429, explain=doors.limit_reached),
     Row(says="maximum concurrent requests", explain=doors.limit_reached),
+    Row(status=500, code="internal_server_error", explain=doors.limit_reached),
     # the body
     Row(status=415, code="unsupported_media_type", explain=bodies.media_refused),
     Row(status=400, code="bad_request", says="server could not understand", explain=bodies.json_broken),

@@ -10,7 +10,7 @@ from mockdify.faults import rule_of_text
 from mockdify.script import Ask
 
 if TYPE_CHECKING:
-    from mockdify.faults.plan import FaultRule
+    from mockdify.faults import Spec
     from mockdify.script import Explained, Rule
 
 __all__ = ["answered", "ended", "fault_struck", "fault_unknown", "model_failed", "model_unknown", "run_failed"]
@@ -45,15 +45,14 @@ def fault_struck(case: Case) -> Finding | None:
     )
 
 
-def _injected(case: Case, spec: Any) -> tuple[str, str]:
+def _injected(case: Case, spec: Spec) -> tuple[str, str]:
     """Who injected a fault, and how it is taken back."""
-    plan = case.workspace.faults
-    rule = next((rule for rule in plan.rules if any(one.spec is spec for one in _with_parts(rule))), None)
+    rule = case.workspace.faults.owner(spec)
     if rule is not None:
         origin = case.workspace.fault_origins.get(rule.id, "in Python or by the configuration")
         conditions = [f"on {rule.on}" if rule.on else "", *(f"{key} = {value!r}" for key, value in rule.when.items())]
         about = ", ".join(filter(None, conditions)) or "every request"
-        times = f"{rule.met} times so far" if rule.times is None else f"{rule.met} of {rule.times} times so far"
+        times = f"{rule.struck} times so far" if rule.times is None else f"{rule.struck} of {rule.times} times so far"
         said = f"was injected as rule {rule.id} ({origin}; {about}); it struck {times}"
         return case.mask.text(said), f"DELETE /_mockdify/faults/{rule.id} takes it back"
     named = case.request.header("x-mockdify-fault")
@@ -65,16 +64,13 @@ def _injected(case: Case, spec: Any) -> tuple[str, str]:
     return "was injected by a rule that is not there any more", "nothing: the rule is gone"
 
 
-def _with_parts(rule: FaultRule) -> list[FaultRule]:
-    """A rule and, where it is a preset, the rules that strike for it."""
-    return [rule, *getattr(rule, "parts", ())]
-
-
 def _names(text: str, name: str) -> bool:
+    """Whether *text* of a header or a key names that fault, or a preset that it is a part of."""
     try:
-        return bool(rule_of_text(text).spec.name == name)
+        rule = rule_of_text(text)
     except MockdifyError:
         return False
+    return any(one.spec.name == name for one in (rule, *rule.parts))
 
 
 def fault_unknown(case: Case) -> Finding:

@@ -145,6 +145,11 @@ class FaultRule:
         return self.times is not None and self.met >= self.times
 
     @property
+    def struck(self) -> int:
+        """How often it struck, or the parts of a preset did."""
+        return sum(part.met for part in self.parts) if self.parts else self.met
+
+    @property
     def certain(self) -> bool:
         """Whether nothing but the requests decides if it strikes."""
         return self.probability >= 1 and all(part.certain for part in self.parts)
@@ -158,8 +163,6 @@ class FaultRule:
 
     def matches(self, asked: Asked) -> bool:
         """Whether this rule is about the request at all."""
-        if self.spec.kind.when in ("stream", "framing") and not asked.streamed:
-            return False
         return (self.on is None or concerns(self.on, asked)) and matches(self.when, asked)
 
     def strikes(self, asked: Asked, draw: Callable[[], float]) -> bool:
@@ -193,7 +196,7 @@ class FaultRule:
             "after": self.after,
             "probability": self.probability,
             "options": dict(self.spec.options),
-            "met": sum(part.met for part in self.parts) if self.parts else self.met,
+            "met": self.struck,
         }
         return shown | ({"rules": [part.as_dict() for part in self.parts]} if self.parts else {})
 
