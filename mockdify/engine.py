@@ -403,7 +403,7 @@ def _is_json(content_type: str) -> bool:
 
 # ---------------------------------------------------------------------- faults and limits
 def _strike(ctx: Context, match: Match, token: str, suffix: str) -> Strike | None:
-    """What faults do to this request: its header's, its key's, then the workspace's rules; None where there are none."""
+    """What faults do to this request: its header's, its key's, then the workspace's; None where there are none."""
     named = ctx.request.header(FAULT_HEADER)
     plan = ctx.workspace.faults
     if named is None and not suffix and not plan.rules:

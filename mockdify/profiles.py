@@ -70,9 +70,7 @@ class Profile:
     concurrency_error: tuple[str, int] = _row(
         ("invalid_param", 400), "code and status beyond the requests that an app takes at once", since="0.14.2"
     )
-    completion_quota: bool = _row(
-        True, "a completion app beyond the plan's quota of runs answers 429; without it 500"
-    )
+    completion_quota: bool = _row(True, "a completion app beyond the plan's quota of runs answers 429; without it 500")
     graph_takes_two_slots: bool = _row(
         True, "a streaming chatflow or workflow takes two of the requests that its app takes at once", since="1.13.0"
     )

@@ -35,7 +35,7 @@ CREATE = {
     "id": Param(
         shape=shapes.by_parser(_id, ""),
         schema={"type": "string", "pattern": f"^{_ID.pattern}$"},
-        words="What it is called, and what its keys end in: the same id makes the same keys. Left out, the server counts.",
+        words="What it is called and what its keys end in: the same id, the same keys. Left out, the server counts.",
     ),
     "seed": Param(
         shape=shapes.whole(), schema={"type": "integer"}, words="Seed of its ids, texts and chances; else the server's."

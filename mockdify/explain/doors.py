@@ -285,7 +285,7 @@ def limit_reached(case: Case) -> Finding | None:
 
 
 _LIMIT_RULES: Mapping[LimitKind, str] = {
-    "concurrency": "an app answers so many requests at once; Dify refuses the others with a 400, its documents with a 429",
+    "concurrency": "an app answers so many requests at once; Dify answers the others with a 400, its documents say 429",
     "quota": "the plan allows so many runs; 1.13 fails with a 500 where a completion app is beyond it",
     "edge": "a proxy in front of Dify lets so many requests through",
 }
