@@ -10,10 +10,21 @@ from mockdify.faults import rule_of_text
 from mockdify.script import Ask
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from mockdify.faults import Spec
     from mockdify.script import Explained, Rule
 
-__all__ = ["answered", "ended", "fault_struck", "fault_unknown", "model_failed", "model_unknown", "run_failed"]
+__all__ = [
+    "answered",
+    "ended",
+    "fault_struck",
+    "fault_unknown",
+    "faults_unmet",
+    "model_failed",
+    "model_unknown",
+    "run_failed",
+]
 
 _SHOWN = 5
 _GENERATING = (
@@ -71,6 +82,32 @@ def _names(text: str, name: str) -> bool:
     except MockdifyError:
         return False
     return any(one.spec.name == name for one in (rule, *rule.parts))
+
+
+def faults_unmet(case: Case) -> list[str]:
+    """What the request named in its header or key that did not strike, and why not."""
+    if any(spec.kind.when == "before" for spec in case.exchange.struck) or case.code == "mockdify_fault":
+        return []
+    header = case.request.header("x-mockdify-fault")
+    suffix = (case.request.header("authorization") or "").partition("!")[2]
+    struck = {spec.name for spec in case.exchange.struck}
+    return [line for text in (header, suffix) if text for line in _unmet(case, text, struck)]
+
+
+def _unmet(case: Case, text: str, struck: set[str]) -> Iterator[str]:
+    try:
+        rule = rule_of_text(text)
+    except MockdifyError:
+        return
+    if struck & {one.spec.name for one in (rule, *rule.parts)}:
+        return
+    about = case.mask.text(f"the fault {text!r} did not strike:")
+    if case.app is None or case.match is None:
+        yield f"{about} faults strike what an app's key and a known path let in"
+    elif rule.spec.kind.when in ("stream", "framing") and not case.exchange.is_stream:
+        yield f"{about} it concerns streams, and this answer is none"
+    else:
+        yield f"{about} its times are used up, or its other conditions (after, on, probability) did not hold"
 
 
 def fault_unknown(case: Case) -> Finding:
