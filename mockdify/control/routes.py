@@ -56,7 +56,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET", path="/journal/{exchange}", name="showExchange", handler=journal.show,
-        words="One exchange, by its id or as `last`, held to the contracts.", reply=journal.EXCHANGE,
+        words="One exchange, by its id or as `last`.", reply=journal.EXCHANGE,
     ),
     Route(
         method="GET", path="/journal/{exchange}/why", name="explainExchange", handler=journal.why,
