@@ -83,7 +83,7 @@ def problems(exchanges: Iterable[Exchange], faults: Iterable[FaultRule]) -> list
         if 200 <= exchange.status < 300:
             found += (f"off contract: {asked}: {said}" for said in off_contract(exchange))
         found += (f"{asked}: {warning}" for warning in exchange.warnings if warning.startswith(_OURS))
-    return [*counted(found), *map(_unmet, filter(is_unmet, faults))]
+    return [*counted(found), *(_unmet(rule) for rule in faults if rule.is_unmet)]
 
 
 def refusals(exchanges: Iterable[Exchange]) -> list[str]:
@@ -124,16 +124,11 @@ def _nearest(path: str) -> str:
     return f"; did you mean {rules[near[0]]}?" if near else ""
 
 
-def is_unmet(rule: FaultRule) -> bool:
-    """Whether an injected fault still waits for its request. One with a probability need not strike, only be asked."""
-    if rule.probability < 1:
-        return not rule.passed
-    return not rule.met or (rule.times is not None and rule.met < rule.times)
-
-
 def _unmet(rule: FaultRule) -> str:
     where = "".join(f", {name}={value!r}" for name, value in rule.when.items())
     about = f" (on {rule.on or 'any request'}{where})" if rule.on or where else ""
-    if not rule.met:
-        return f"injected fault {rule.spec.name!r} was never met{about}"
-    return f"injected fault {rule.spec.name!r} was met {rule.met} of {rule.times} times{about}"
+    if rule.struck:
+        return f"injected fault {rule.spec.name!r} was met {rule.struck} of {rule.times} times{about}"
+    if rule.spec.kind.when in ("stream", "framing"):
+        about += " (it strikes streams only)"
+    return f"injected fault {rule.spec.name!r} was never met{about}"

@@ -80,8 +80,8 @@ class FaultPlan:
         return next((rule for rule in self.rules if any(one.spec is spec for one in (rule, *rule.parts))), None)
 
     def unmet(self) -> list[FaultRule]:
-        """Rules that did not strike as often as asked; those that leave it to chance are never missed."""
-        return [rule for rule in self.rules if rule.certain and not rule.is_met]
+        """Rules that still wait for a request."""
+        return [rule for rule in self.rules if rule.is_unmet]
 
     # ------------------------------------------------------------------ a request
     def strike(self, asked: Asked, *, header: str | None = None, token: str = "", suffix: str = "") -> Strike:

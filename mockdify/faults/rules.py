@@ -150,16 +150,16 @@ class FaultRule:
         return sum(part.met for part in self.parts) if self.parts else self.met
 
     @property
-    def certain(self) -> bool:
-        """Whether nothing but the requests decides if it strikes."""
-        return self.probability >= 1 and all(part.certain for part in self.parts)
+    def is_unmet(self) -> bool:
+        """Whether it still waits for its request. One that leaves it to chance need not strike, only be asked.
 
-    @property
-    def is_met(self) -> bool:
-        """Whether it struck as often as asked; a preset: whether it struck at all."""
+        A preset is met once one of its rules is.
+        """
         if self.parts:
-            return any(part.met for part in self.parts)
-        return self.met >= (self.times or 1)
+            return all(part.is_unmet for part in self.parts)
+        if self.probability < 1:
+            return not self.passed
+        return self.met < (self.times or 1)
 
     def matches(self, asked: Asked) -> bool:
         """Whether this rule is about the request at all."""

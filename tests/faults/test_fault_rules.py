@@ -194,13 +194,6 @@ def test_no_chance_and_full_chance_are_certain(probability, wanted):
     assert {hit for _, hit in chances(1, "a" * 100, probability)} == {wanted}
 
 
-def test_what_is_left_to_chance_is_never_missed():
-    plan = FaultPlan("seed")
-    plan.inject("reset", probability=0)
-    plan.inject("brownout")
-    assert plan.unmet() == []
-
-
 # ---------------------------------------------------------------------- order
 def test_the_first_fault_before_the_reply_is_the_only_one_and_the_others_do_not_count():
     plan = FaultPlan("seed")
@@ -260,6 +253,24 @@ def test_a_key_with_a_fault_in_streams_counts_streams():
     drain(engine, ask(key=key, stream=False))
     assert dialogue(drain(engine, ask(key=key)))[-1] == "(end)"
     assert dialogue(drain(engine, ask(key=key)))[-1] == "message_end"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_unmet_until_one_of_its_rules_was_asked(preset):
+    plan = FaultPlan("seed")
+    rule = plan.inject(preset, when={"user": "bob"})
+    strikes(plan, 3)
+    assert plan.unmet() == [rule]
+    strikes(plan, 3, user="bob")
+    assert plan.unmet() == []
+
+
+def test_a_fault_by_chance_is_unmet_until_it_was_asked():
+    plan = FaultPlan("seed")
+    rule = plan.inject("reset", probability=0)
+    assert plan.unmet() == [rule]
+    assert strikes(plan, 1) == [False]
+    assert plan.unmet() == []
 
 
 def test_after_clear_chance_begins_anew():
@@ -407,6 +418,7 @@ def test_after_in_a_key_lets_requests_pass():
 # ---------------------------------------------------------------------- mistakes
 MISTAKES = [
     ({"fault": "rate-limt"}, "there is no fault 'rate-limt'; did you mean 'rate-limit'"),
+    ({"fault": "RATE_LIMIT"}, "did you mean 'rate-limit'"),
     ({"fault": "brownut"}, "did you mean 'brownout'"),
     ({"fault": 7}, "there is no fault 7"),
     ({}, "a table with the key 'fault' is needed"),
