@@ -72,8 +72,8 @@ ROUTES: tuple[Route, ...] = (
         words="Let a fault strike matching requests from now on.",
     ),
     Route(
-        method="DELETE", path="/faults", name="removeFaults", handler=faults.remove_all, words="Take all rules back.",
-        reply=_DELETED,
+        method="DELETE", path="/faults", name="removeFaults", handler=faults.remove_all, reply=_DELETED,
+        query=faults.WHICH, body=faults.WHICH, words="Take back all rules, or those that the query or the body names.",
     ),
     Route(
         method="GET", path="/faults/{fault}", name="showFault", handler=faults.show, words="One rule.",

@@ -102,6 +102,37 @@ def test_a_workspace_s_keys_end_in_its_id_and_take_nobody_else_s(server):
     assert "as this workspace's would be" in taken.json["message"]
 
 
+def test_faults_are_taken_back_by_name_and_endpoint_or_all_at_once(server):
+    on = "POST /v1/chat-messages"
+    for said in ({"fault": "cut"}, {"fault": "cut", "on": on}, {"fault": "brownout"}, {"fault": "hang"}):
+        control(server, "POST", "/faults", said)
+
+    def taken(body=None, **query):
+        return [one["id"] for one in control(server, "DELETE", "/faults", body, query=query).json["removed"]]
+
+    assert taken({"fault": "cut", "on": on}) == [2]
+    assert taken(fault="cut") == [1]
+    assert taken(fault="cut") == []
+    assert taken(id=3) == [3]
+    refused = control(server, "DELETE", "/faults", {"fault": "hnag"})
+    assert (refused.status, "did you mean 'hang'" in refused.json["message"]) == (400, True)
+    assert taken() == [4]
+
+
+def test_the_journal_s_list_says_how_requests_break_their_contracts(server):
+    ask(
+        server,
+        "POST",
+        "/v1/chat-messages",
+        {"inputs": {}, "query": "q", "user": "u", "variables": {}},
+        key=KEYS["chat"],
+    )
+    chat(server)
+    strange, good = control(server, "GET", "/journal").json["items"]
+    assert "$.variables" in strange["violations"][0]
+    assert good["violations"] == []
+
+
 def test_what_a_preset_s_rule_shows_is_in_the_document(server):
     control(server, "POST", "/faults", {"fault": "brownout"})
     (shown,) = control(server, "GET", "/faults").json["items"]
