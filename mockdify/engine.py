@@ -243,15 +243,16 @@ class Engine:
         profile = (installed.profile if installed else None) or workspace.profile
         match = self.router.find(path)
         if workspace.playback is not None:
-            played = workspace.playback.reply(request, exchange)
             # Any key plays. What faults ask about an app is asked of one that is there.
             standing_in = installed or next(iter(workspace.apps.values()), None)
             if match is None or standing_in is None:
-                yield from played
+                yield from workspace.playback.reply(request, exchange)
                 return
             ctx = Context(request, workspace, standing_in, profile, exchange, match.values)
             exchange.user = str(_peek(request).get("user") or request.query.get("user") or "") or None
-            yield from self._damaged(ctx, played, match, token, suffix)
+            strike = _strike(ctx, match, token, suffix)
+            in_events = strike is not None and strike.may_damage
+            yield from _damaged(ctx, workspace.playback.reply(request, exchange, in_events=in_events), strike)
             return
         if match is None:
             yield from self._elsewhere(workspace, profile, request)
@@ -275,15 +276,7 @@ class Engine:
         if installed is None:
             raise not_served(path)
         ctx = Context(request, workspace, installed, profile, exchange, match.values)
-        yield from self._damaged(ctx, _honest(ctx, endpoint, match), match, token, suffix)
-
-    def _damaged(self, ctx: Context, reply: Reply, match: Match, token: str, suffix: str) -> Reply:
-        """The honest *reply*, with the faults that strike it around it."""
-        strike = _strike(ctx, match, token, suffix)
-        if strike is None:
-            return reply
-        guarded = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
-        return strike.around(_fault_context(ctx), guarded, lambda struck: _note(ctx.exchange, strike, struck))
+        yield from _damaged(ctx, _honest(ctx, endpoint, match), _strike(ctx, match, token, suffix))
 
     def _elsewhere(self, workspace: Workspace, profile: Profile, request: Request) -> Reply:
         """Paths that are no endpoint: redirects, signed downloads, Dify's HTML 404."""
@@ -412,6 +405,14 @@ def _strike(ctx: Context, match: Match, token: str, suffix: str) -> Strike | Non
         return plan.strike(_asked(ctx, match), header=named, token=token, suffix=suffix)
     except MockdifyError as mistake:
         raise DifyError(400, "mockdify_fault", f"{mistake}", plain=True) from None
+
+
+def _damaged(ctx: Context, reply: Reply, strike: Strike | None) -> Reply:
+    """The honest *reply* with the faults that strike it around it."""
+    if strike is None:
+        return reply
+    guarded = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
+    return strike.around(_fault_context(ctx), guarded, lambda struck: _note(ctx.exchange, strike, struck))
 
 
 def _note(exchange: Exchange, strike: Strike, struck: Sequence[Spec]) -> None:

@@ -126,6 +126,11 @@ class Strike:
     asked: Asked
     rules: Sequence[tuple[str, FaultRule]]
 
+    @property
+    def may_damage(self) -> bool:
+        """Whether a fault in the stream could strike the reply; nothing is counted."""
+        return any(not _is_before(rule) and not rule.spent and rule.matches(self.asked) for _, rule in self.rules)
+
     def before(self) -> Spec | None:
         """The fault that pre-empts the reply, if one does."""
         struck = (rule.spec for name, rule in self.rules if _is_before(rule) and self._strikes(name, rule))
