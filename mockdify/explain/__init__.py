@@ -47,6 +47,7 @@ class Row:
 ROWS: tuple[Row, ...] = (
     Row(status=308, explain=doors.moved),
     Row(code="mockdify_fault", explain=answers.fault_unknown),
+    Row(code="mockdify_not_recorded", explain=answers.not_recorded),
     # the model, whatever it is reported as
     Row(explain=answers.model_failed),
     # at the door

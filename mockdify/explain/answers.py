@@ -23,6 +23,7 @@ __all__ = [
     "faults_unmet",
     "model_failed",
     "model_unknown",
+    "not_recorded",
     "run_failed",
 ]
 
@@ -116,6 +117,23 @@ def fault_unknown(case: Case) -> Finding:
         rule="a fault is named as `mockdify faults` lists it",
         evidence=(case.message,),
         fix=("correct the header X-Mockdify-Fault, or what follows the '!' in the key",),
+    )
+
+
+def not_recorded(case: Case) -> Finding:
+    """The server plays a recording that has no answer to this."""
+    told = case.told
+    near = told.get("closest") if isinstance(told.get("closest"), list) else []
+    nearest = [f"{one.get('interaction')}: {'; '.join(map(str, one.get('differences') or ()))}" for one in near or ()]
+    routes = told.get("routes")
+    return Finding(
+        rule="a server that plays a recording answers what was recorded, and nothing else",
+        evidence=(case.message,),
+        nearest=tuple(nearest) or tuple(map(str, routes if isinstance(routes, list) else ())),
+        fix=(
+            "record it too: mockdify record --upstream URL --cassette FILE",
+            "or ask as it was recorded; `repeat` says what a sequence that is used up answers",
+        ),
     )
 
 
