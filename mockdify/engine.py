@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from functools import lru_cache
 from html import escape
 from itertools import count
@@ -37,10 +37,11 @@ from mockdify.errors import (
     unauthorized,
 )
 from mockdify.exposure import exposed_key
-from mockdify.faults import Asked, FaultContext, FaultPlan, Spec, rule_of, split_key
+from mockdify.faults import Asked, FaultContext, FaultPlan, Spec, Strike, rule_of, split_key
 from mockdify.faults.http import error_reply
 from mockdify.http import Request
 from mockdify.limits import Limits
+from mockdify.masking import mask_key
 from mockdify.multipart import parse_multipart
 from mockdify.projection import asked_of
 from mockdify.routing import Match, Router
@@ -115,16 +116,29 @@ class Engine:
         self.learn_keys(workspace)
         return workspace
 
-    def further(self, template: Template | None = None) -> Workspace:
-        """One more workspace (w1, w2, …) beside the default one; its keys end in its name."""
+    def further(
+        self, template: Template | None = None, *, name: str | None = None, numbers: Iterable[int] | None = None
+    ) -> Workspace:
+        """One more workspace beside the default one; its keys end in its name.
+
+        Args:
+            template: what it is made of; None for what the default one is made of.
+            name: what it is called; None takes the first of w1, w2, … that is free.
+            numbers: the numbers to try instead of 1, 2, …
+        """
         template = template or self.default.template
         tokens = [template.dataset_key, *(token for app in template.apps for token in app.keys.values())]
-        free = (
-            name
-            for name in map("w{}".format, count(1))
-            if name not in self.workspaces and not any(f"{token}-{name}" in self._keys for token in tokens)
-        )
-        name = next(free)
+
+        def taken(name: str) -> str | None:
+            if name in self.workspaces:
+                return f"a workspace {name!r}"
+            key = next((f"{token}-{name}" for token in tokens if f"{token}-{name}" in self._keys), None)
+            return None if key is None else f"a key {mask_key(key)}, as this workspace's would be"
+
+        if name is None:
+            name = next(name for name in map("w{}".format, numbers or count(1)) if taken(name) is None)
+        elif (what := taken(name)) is not None:
+            raise MockdifyError(f"there is {what} already; delete its workspace, or choose another id")
         return self.create(name, template, key_suffix=f"-{name}")
 
     def learn_keys(self, workspace: Workspace) -> None:
@@ -229,15 +243,16 @@ class Engine:
         profile = (installed.profile if installed else None) or workspace.profile
         match = self.router.find(path)
         if workspace.playback is not None:
-            played = workspace.playback.reply(request, exchange)
             # Any key plays. What faults ask about an app is asked of one that is there.
             standing_in = installed or next(iter(workspace.apps.values()), None)
             if match is None or standing_in is None:
-                yield from played
+                yield from workspace.playback.reply(request, exchange)
                 return
             ctx = Context(request, workspace, standing_in, profile, exchange, match.values)
             exchange.user = str(_peek(request).get("user") or request.query.get("user") or "") or None
-            yield from self._damaged(ctx, played, match, token, suffix)
+            strike = _strike(ctx, match, token, suffix)
+            in_events = strike is not None and strike.may_damage
+            yield from _damaged(ctx, workspace.playback.reply(request, exchange, in_events=in_events), strike)
             return
         if match is None:
             yield from self._elsewhere(workspace, profile, request)
@@ -261,20 +276,7 @@ class Engine:
         if installed is None:
             raise not_served(path)
         ctx = Context(request, workspace, installed, profile, exchange, match.values)
-        yield from self._damaged(ctx, _honest(ctx, endpoint, match), match, token, suffix)
-
-    def _damaged(self, ctx: Context, reply: Reply, match: Match, token: str, suffix: str) -> Reply:
-        """The honest *reply*, with the faults that strike it around it."""
-        struck = _struck(ctx, match, token, suffix)
-        if not struck:
-            return reply
-        ctx.exchange.fault = ", ".join(spec.name for spec in struck)
-        ctx.exchange.struck = tuple(struck)
-        context = _fault_context(ctx)
-        reply = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
-        for spec in struck:
-            reply = spec.make().apply(context, reply)
-        return reply
+        yield from _damaged(ctx, _honest(ctx, endpoint, match), _strike(ctx, match, token, suffix))
 
     def _elsewhere(self, workspace: Workspace, profile: Profile, request: Request) -> Reply:
         """Paths that are no endpoint: redirects, signed downloads, Dify's HTML 404."""
@@ -328,7 +330,8 @@ def _limited(ctx: Context, endpoint: Endpoint, match: Match, limits: Limits) -> 
         yield from refused(_fault_context(ctx))
         return
     _check(ctx, endpoint)
-    with limits.inside(asked, graph=ctx.installed.app.is_graph) as refused:
+    twice = asked.streamed and ctx.profile.graph_takes_two_slots and ctx.installed.app.is_graph
+    with limits.inside(asked, twice=twice) as refused:
         yield from endpoint.handler(ctx) if refused is None else refused(_fault_context(ctx))
 
 
@@ -392,20 +395,32 @@ def _is_json(content_type: str) -> bool:
 
 
 # ---------------------------------------------------------------------- faults and limits
-def _struck(ctx: Context, match: Match, token: str, suffix: str) -> list[Spec]:
-    """The faults of this request: its header's, its key's, then the workspace's rules."""
+def _strike(ctx: Context, match: Match, token: str, suffix: str) -> Strike | None:
+    """What faults do to this request: its header's, its key's, then the workspace's; None where there are none."""
     named = ctx.request.header(FAULT_HEADER)
     plan = ctx.workspace.faults
     if named is None and not suffix and not plan.rules:
-        return []
-    asked = _asked(ctx, match)
+        return None
     try:
-        struck = plan.strike(asked, header=named, token=token, suffix=suffix)
+        return plan.strike(_asked(ctx, match), header=named, token=token, suffix=suffix)
     except MockdifyError as mistake:
         raise DifyError(400, "mockdify_fault", f"{mistake}", plain=True) from None
-    if struck:
-        ctx.exchange.user = asked.user or None  # a pre-empted request never gets to where it is read
-    return struck
+
+
+def _damaged(ctx: Context, reply: Reply, strike: Strike | None) -> Reply:
+    """The honest *reply* with the faults that strike it around it."""
+    if strike is None:
+        return reply
+    guarded = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
+    return strike.around(_fault_context(ctx), guarded, lambda struck: _note(ctx.exchange, strike, struck))
+
+
+def _note(exchange: Exchange, strike: Strike, struck: Sequence[Spec]) -> None:
+    """Enter in the journal which faults strike."""
+    exchange.fault = ", ".join(spec.name for spec in struck)
+    exchange.struck = tuple(struck)
+    if exchange.user is None:
+        exchange.user = strike.asked.user or None  # a pre-empted request never gets to where it is read
 
 
 def _fault_context(ctx: Context) -> FaultContext:

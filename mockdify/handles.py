@@ -324,6 +324,10 @@ class World:
         """The same fresh world again; what still runs in the old one is broken off."""
         self._door.reset()
 
+    def explanations(self) -> list[str]:
+        """Why the newest requests were refused, broke off or met no scripted answer, line by line."""
+        return self._door.settled(_explanations)
+
     def problems(self) -> list[str]:
         """What the clients did wrong so far: unknown paths, requests off contract, injected faults not met."""
         return self._door.settled(_problems)
@@ -335,6 +339,12 @@ def _problems(workspace: Workspace) -> list[str]:
     # Faults of the configuration are the weather; the others somebody asked for.
     given = len(workspace.template.faults)
     return problems(workspace.journal, [rule for rule in workspace.faults.rules if rule.id > given])
+
+
+def _explanations(workspace: Workspace) -> list[str]:
+    from mockdify.reports import explanations  # noqa: PLC0415 - only for a failure
+
+    return explanations(workspace)
 
 
 def environment(workspace: Workspace, base_url: str) -> dict[str, str]:

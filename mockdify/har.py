@@ -84,7 +84,8 @@ def _request(exchange: Exchange, mask: Masker) -> dict[str, Any]:
     }
     if exchange.received_bytes:
         kind = raw.header("content-type") or ""
-        found["postData"] = {"mimeType": kind, **_text(raw.body, kind, mask)}
+        # HAR has `encoding` for what was received only; elsewhere it is a key of ours.
+        found["postData"] = {"mimeType": kind, **_text(raw.body, kind, mask, encoding="_encoding")}
     return found
 
 
@@ -109,14 +110,14 @@ def _response(exchange: Exchange, mask: Masker) -> dict[str, Any]:
     }
 
 
-def _text(body: bytes, kind: str, mask: Masker) -> dict[str, Any]:
+def _text(body: bytes, kind: str, mask: Masker, *, encoding: str = "encoding") -> dict[str, Any]:
     """A body as text, or as base64 when it is none."""
     text = body.decode("utf-8", "replace")
     shown = mask.text(text)
     # Why bytes with a key in them become text: base64 would carry the key on.
     if kind.startswith(_TEXTS) or shown != text or "\ufffd" not in text:
         return {"text": shown}
-    return {"text": base64.b64encode(body).decode(), "encoding": "base64"}
+    return {"text": base64.b64encode(body).decode(), encoding: "base64"}
 
 
 def _iso(moment: float) -> str:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from mockdify import shapes
-from mockdify.errors import DifyError, MockdifyError
+from mockdify.errors import INTERNAL, DifyError, MockdifyError
 from mockdify.faults import Asked, FaultContext
 from mockdify.faults.edge import RATE_LIMITED, page_reply
 from mockdify.faults.http import error_reply, run_quota
@@ -23,16 +23,17 @@ from mockdify.faults.rules import check_on, concerns
 from mockdify.shapes import Field, KeyPath, Problems
 from mockdify.steps import Headers, Reply
 
-__all__ = ["Limit", "Limits", "Rate", "Refusal", "limits_of", "parse_rates"]
+__all__ = ["COMPLETION", "Limit", "LimitKind", "Limits", "Rate", "Refusal", "limits_of", "parse_rates"]
 
 Refusal: TypeAlias = Callable[[FaultContext], Reply]
 """Makes the answer of a request that is beyond a limit."""
 LimitKind: TypeAlias = Literal["concurrency", "quota", "edge"]
 Per: TypeAlias = Literal["workspace", "app", "key", "user"]
 
+COMPLETION = "/v1/completion-messages"
 GENERATING = (
     "/v1/chat-messages",
-    "/v1/completion-messages",
+    COMPLETION,
     "/v1/workflows/run",
     "/v1/workflows/<string:workflow_id>/run",
 )
@@ -210,17 +211,18 @@ class Limits:
         return self._within_rates("edge", asked)
 
     @contextmanager
-    def inside(self, asked: Asked, *, graph: bool) -> Iterator[Refusal | None]:
+    def inside(self, asked: Asked, *, twice: bool) -> Iterator[Refusal | None]:
         """While a request is worked on: its slot is taken, or there is a refusal. The slot is freed however it ends.
 
         Args:
             asked: the request, past Dify's checks of its form.
-            graph: whether the app is a chatflow or workflow.
+            twice: whether it takes two slots and frees both before its reply begins, as a streaming graph does in some
+                releases: with a limit of 1 it is always refused, and with a higher one it does not count.
         """
         refused = self._within_rates("quota", asked)
         taken: list[tuple[tuple[int, tuple[str, ...]], int]] = []
         if refused is None:
-            refused = self._take_slots(asked, taken, graph=graph)
+            refused = self._take_slots(asked, taken, twice=twice)
         try:
             yield refused
         finally:
@@ -228,15 +230,12 @@ class Limits:
                 self._free_slot(place, number)
 
     def _take_slots(
-        self, asked: Asked, taken: list[tuple[tuple[int, tuple[str, ...]], int]], *, graph: bool
+        self, asked: Asked, taken: list[tuple[tuple[int, tuple[str, ...]], int]], *, twice: bool
     ) -> Refusal | None:
         for at, limit in enumerate(self.limits):
             if limit.kind != "concurrency" or not limit.counts(asked):
                 continue
             place = (at, limit.scope(asked))
-            # Since 1.13 a streaming graph takes its slot twice and frees both before the stream begins: with a limit
-            # of 1 it is always refused, and with a higher one its stream does not count.
-            twice = graph and asked.streamed
             if self._open_slots(place) + (2 if twice else 1) > limit.max:
                 return _too_many(limit)
             if not twice:
@@ -309,7 +308,12 @@ def _too_many(limit: Limit) -> Refusal:
 
 
 def _no_quota(limit: Limit, seconds: float) -> Refusal:
-    return lambda ctx: error_reply(ctx, run_quota(ctx), _retry_after(limit, seconds))
+    def reply(ctx: FaultContext) -> Reply:
+        if ctx.request.path == COMPLETION and not ctx.profile.completion_quota:
+            return error_reply(ctx, INTERNAL)
+        return error_reply(ctx, run_quota(ctx), _retry_after(limit, seconds))
+
+    return reply
 
 
 def _rate_limited(limit: Limit, seconds: float) -> Refusal:

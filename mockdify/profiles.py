@@ -71,6 +71,10 @@ class Profile:
     concurrency_error: tuple[str, int] = _row(
         ("invalid_param", 400), "code and status beyond the requests that an app takes at once", since="0.14.2"
     )
+    completion_quota: bool = _row(True, "a completion app beyond the plan's quota of runs answers 429; without it 500")
+    graph_takes_two_slots: bool = _row(
+        True, "a streaming chatflow or workflow takes two of the requests that its app takes at once", since="1.13.0"
+    )
     bad_stream: Literal["synthetic", "silence", "refused"] = _row(
         "synthetic", "what follows the ping of a bad streaming chatflow or workflow request", since="1.15.0"
     )
@@ -159,6 +163,7 @@ _GUIDE = Profile(
     concurrency_error=("too_many_requests", 429),
     blocking_rate_limit=("too_many_requests", 429),
     streamed_rate_limit=("too_many_requests", 429),
+    graph_takes_two_slots=False,
     bad_stream="refused",
     path_suggestions=False,
     html_404=False,
@@ -192,6 +197,7 @@ PROFILES: dict[str, Profile] = {
         streamed_rate_limit=("completion_request_error", 400),
         provider_label=False,
         early_conversation_check=False,
+        completion_quota=False,  # read in its source: the handler does not map that exception
         bad_stream="silence",
         stop_error="Stopped by user.",
         stop_by_anyone=False,

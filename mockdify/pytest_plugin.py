@@ -54,6 +54,7 @@ class _Watch:
         self._others = others
         self._header = f"seed {server.seed}, profile {server.profile}, {server.base_url}"
         self._journals: dict[str, list[Exchange]] = {}
+        self._reasons: dict[str, list[str]] = {}
         self.failed = False
 
     def worlds(self) -> list[World]:
@@ -67,11 +68,16 @@ class _Watch:
         default, *further = self.worlds()
         return default.problems() + [f"workspace {one.id}: {line}" for one in further for line in one.problems()]
 
-    def give_back(self) -> None:
-        """The test is over: keep the journals, and leave nothing of the test in the server."""
+    def give_back(self, *, failing: bool = False) -> None:
+        """The test is over: keep the journals, and leave nothing of the test in the server.
+
+        Args:
+            failing: whether somebody will read why requests ended as they did.
+        """
         server = self._server
         assert server is not None
         self._journals = self._read()
+        self._reasons = self._explained() if failing else {}
         for one in server.workspaces:
             if one not in self._others:
                 one.close()
@@ -79,22 +85,26 @@ class _Watch:
         server.renew()
 
     def section(self) -> str:
-        """The seed and the journals."""
+        """The seed, the journals, and why requests ended as nobody asked for."""
         from mockdify.reports import journal_lines  # noqa: PLC0415 - only for a failure
 
         lines = [self._header]
         try:
-            journals = self._read()
+            journals, reasons = self._read(), self._explained()
         except MockdifyError as mistake:  # e.g. the test stopped the server
             return f"{self._header}\nno journal: {mistake}"
         for name, exchanges in journals.items():
             if name != "default":
                 lines.append(f"workspace {name}:")
             lines += journal_lines(exchanges) or ["no request arrived"]
+            lines += reasons.get(name, ())
         return "\n".join(lines)
 
     def _read(self) -> dict[str, list[Exchange]]:
         return {world.id: list(world.journal) for world in self.worlds()} or self._journals
+
+    def _explained(self) -> dict[str, list[str]]:
+        return {world.id: world.explanations() for world in self.worlds()} or self._reasons
 
 
 _watched = pytest.StashKey[_Watch]()
@@ -198,7 +208,7 @@ def _mockdify(request: pytest.FixtureRequest, mockdify_server: MockDify) -> Iter
 
     try:
         wrong = watch.problems() if strict and not watch.failed else []
-        watch.give_back()
+        watch.give_back(failing=bool(wrong))
     except MockdifyError as mistake:  # e.g. the test stopped the server
         raise _told(mistake) from None
     if wrong:
@@ -231,7 +241,8 @@ def mockdify_cassette(
             made.inject(name, **fault_options)
     except MockdifyError as mistake:
         raise _told(mistake) from None
-    watch = None
+    watch: _Watch | None = None
+    wrong: list[str] = []
     if isinstance(made, MockDify):
         watch = _Watch(made, ())
         request.node.stash.setdefault(_watched, watch)
@@ -242,7 +253,7 @@ def mockdify_cassette(
             _tally(request.config).add(path, *made.asked)
     finally:
         if watch is not None:
-            watch.give_back()
+            watch.give_back(failing=bool(wrong))
         made.stop()
     if wrong:
         pytest.fail("\n  ".join(["mockdify: the cassette and the test do not fit:", *wrong]), pytrace=False)

@@ -7,19 +7,22 @@ from typing import TYPE_CHECKING
 
 from mockdify import wire
 from mockdify.errors import NO_PATH
+from mockdify.script import Ask
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from mockdify.faults.plan import FaultRule
     from mockdify.journal import Exchange
+    from mockdify.workspace import Workspace
 
-__all__ = ["counted", "exchange_line", "journal_lines", "off_contract", "problems", "refusals"]
+__all__ = ["counted", "exchange_line", "explanations", "journal_lines", "off_contract", "problems", "refusals"]
 
 _MOST_LINES = 60
 _OURS = ("mockdify failed", "not recorded")
 """How warnings begin that no reply of Dify's would have."""
 _MESSAGE = 160
+_GENERATING = ("/v1/chat-messages", "/v1/completion-messages", "/v1/workflows/")
 
 
 # ---------------------------------------------------------------------- what happened
@@ -67,6 +70,39 @@ def _refusal(exchange: Exchange) -> str:
     return text if len(text) <= _MESSAGE else text[: _MESSAGE - 1] + "…"
 
 
+# ---------------------------------------------------------------------- why
+_MOST_REASONS, _LOOKED_AT = 5, 40
+
+
+def explanations(workspace: Workspace) -> list[str]:
+    """Why the newest requests were refused, broke off or met no scripted answer: each reason once, oldest first."""
+    from mockdify.explain import explain  # noqa: PLC0415 - only for a failure
+
+    found: dict[tuple[str, ...], str] = {}
+    unexpected = [exchange for exchange in workspace.journal if _is_unexpected(exchange, workspace)]
+    for exchange in reversed(unexpected[-_LOOKED_AT:]):
+        told = explain(exchange, workspace)
+        found.setdefault((exchange.method, exchange.path, told.rule, *told.nearest, *told.fix), str(told))
+        if len(found) == _MOST_REASONS:
+            break
+    lines = [_printed(line) for text in reversed(found.values()) for line in text.splitlines()]
+    left_out = max(0, len(unexpected) - _LOOKED_AT)
+    return [f"(why {left_out} earlier ones ended so is left out)", *lines] if left_out else lines
+
+
+def _is_unexpected(exchange: Exchange, workspace: Workspace) -> bool:
+    """Whether nobody asked for it: no fault made it so, and no script."""
+    if exchange.fault:
+        return False
+    if exchange.status >= 400 or exchange.ended not in ("complete", "open"):
+        return True
+    if exchange.answer is not None and exchange.answer is not workspace.script.defaults:
+        return False
+    if exchange.method != "POST" or not exchange.path.startswith(_GENERATING):
+        return bool(exchange.violations)
+    return bool(workspace.script.explain(Ask(app=exchange.app or ""))) or bool(exchange.violations)
+
+
 # ---------------------------------------------------------------------- what was wrong
 def off_contract(exchange: Exchange) -> list[str]:
     """How the request of *exchange* breaks Dify's contract although Dify answers it."""
@@ -83,7 +119,7 @@ def problems(exchanges: Iterable[Exchange], faults: Iterable[FaultRule]) -> list
         if 200 <= exchange.status < 300:
             found += (f"off contract: {asked}: {said}" for said in off_contract(exchange))
         found += (f"{asked}: {warning}" for warning in exchange.warnings if warning.startswith(_OURS))
-    return [*counted(found), *map(_unmet, filter(is_unmet, faults))]
+    return [*counted(found), *(_unmet(rule) for rule in faults if rule.is_unmet)]
 
 
 def refusals(exchanges: Iterable[Exchange]) -> list[str]:
@@ -124,16 +160,11 @@ def _nearest(path: str) -> str:
     return f"; did you mean {rules[near[0]]}?" if near else ""
 
 
-def is_unmet(rule: FaultRule) -> bool:
-    """Whether an injected fault still waits for its request. One with a probability need not strike, only be asked."""
-    if rule.probability < 1:
-        return not rule.passed
-    return not rule.met or (rule.times is not None and rule.met < rule.times)
-
-
 def _unmet(rule: FaultRule) -> str:
     where = "".join(f", {name}={value!r}" for name, value in rule.when.items())
     about = f" (on {rule.on or 'any request'}{where})" if rule.on or where else ""
-    if not rule.met:
-        return f"injected fault {rule.spec.name!r} was never met{about}"
-    return f"injected fault {rule.spec.name!r} was met {rule.met} of {rule.times} times{about}"
+    if rule.struck:
+        return f"injected fault {rule.spec.name!r} was met {rule.struck} of {rule.times} times{about}"
+    if rule.spec.kind.when in ("stream", "framing"):
+        about += " (it strikes streams only)"
+    return f"injected fault {rule.spec.name!r} was never met{about}"

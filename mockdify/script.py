@@ -206,6 +206,9 @@ class Checked(NamedTuple):
     ok: bool
 
     def __str__(self) -> str:
+        if self.condition == "times":
+            left = self.wanted - self.got
+            return f"✓ times {self.wanted}, {left} left" if self.ok else f"✗ times: used up, all {self.wanted}"
         if self.ok:
             return f"✓ {self.condition} {self.wanted!r}"
         return f"✗ {self.condition}: wanted {self.wanted!r}, got {self.got!r}"

@@ -44,8 +44,8 @@ class Playback(Protocol):
         """How many of its interactions nobody has asked for, and how many there are."""
         ...
 
-    def reply(self, request: Request, exchange: Exchange) -> Reply:
-        """The reply to *request*. Nothing happens before it is iterated."""
+    def reply(self, request: Request, exchange: Exchange, *, in_events: bool = False) -> Reply:
+        """The reply to *request*, a stream event by event where faults count them. Nothing happens before its steps."""
         ...
 
 

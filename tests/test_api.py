@@ -538,7 +538,7 @@ def test_problems_are_told_by_name(server):
     assert server.problems() == [
         "unknown path: GET /v1/chat-message; did you mean /v1/chat-messages? (2 times)",
         "injected fault 'rate-limit' was met 1 of 2 times (on POST /v1/chat-messages)",
-        "injected fault 'cut' was never met",
+        "injected fault 'cut' was never met (it strikes streams only)",
         "injected fault 'server-error' was never met (on any request, user='nobody')",
     ]
 

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mockdify.explain import ROWS, explain
+from mockdify.explain.plain import PLAIN
 from mockdify.limits import limits_of
 from mockdify.script import NodeScript, Rule, Script, When
 
@@ -316,7 +317,10 @@ def test_an_id_that_never_was_is_told_and_the_near_one_found(server):
 def test_an_id_of_another_kind_is_told(server):
     message = chat(server).json["message_id"]
     chat(server, conversation_id=message)
-    assert f"message {message} exists, but belongs to user 'alice'" in why(server).evidence[0]
+    told = why(server)
+    assert f"message {message} exists, but belongs to user 'alice'" in told.evidence[0]
+    assert told.fix[0] == "send the id of a conversation as conversation_id; this is the id of a message"
+    assert not any("send user=" in one for one in told.fix)
 
 
 def test_a_request_without_user_is_told_whom_it_came_from(server):
@@ -367,6 +371,37 @@ def test_a_fault_in_the_header_and_one_in_the_key_are_told(server):
     assert "cut was named by the request's header X-Mockdify-Fault: cut; after=2" in why(server).evidence
     chat(server, key=f"{KEYS['chat']}!server-error*1")
     assert "server-error is written into the API key, behind the '!': server-error*1" in why(server).evidence
+
+
+@pytest.mark.parametrize(
+    ("fault", "said", "words"),
+    [
+        ("cut", {}, "it concerns streams, and this answer is none"),
+        ("cut", {"query": ""}, "it concerns streams, and this answer is none"),
+        ("rate-limit; after=1", {}, "its times are used up, or its other conditions"),
+        ("quota-exhausted; probability=0", {}, "its times are used up, or its other conditions"),
+    ],
+)
+def test_a_fault_that_was_named_and_did_not_strike_is_told(server, fault, said, words):
+    ask(
+        server,
+        "POST",
+        CHAT,
+        chat_body(**{"query": "hi", **said}),
+        key=KEYS["chat"],
+        headers=(("X-Mockdify-Fault", fault),),
+    )
+    assert f"the fault {fault!r} did not strike: {words}" in why(server).evidence[-1]
+    ask(server, "POST", CHAT, chat_body(**{"query": "hi", **said}), key=f"{KEYS['chat']}!{fault.replace(' ', '')}")
+    assert any(words in one for one in why(server).evidence)
+
+
+def test_a_fault_that_no_key_let_in_is_told(server):
+    ask(server, "GET", "/v1/nothing", key=KEYS["chat"], headers=(("X-Mockdify-Fault", "reset"),))
+    assert (
+        "the fault 'reset' did not strike: faults strike what an app's key and a known path let in"
+        in why(server).evidence
+    )
 
 
 def test_a_fault_that_was_taken_back_is_told(server):
@@ -502,6 +537,104 @@ def test_an_off_contract_request_that_was_served_is_told(server):
     assert any(one.startswith("off contract: ") for one in why(server).evidence)
 
 
+# --- the table of plain refusals -------------------------------------------------------------------------------------
+
+UPLOAD = b'--b\r\nContent-Disposition: form-data; name="%b"; filename="%b"\r\n\r\nx\r\n--b--\r\n'
+FORM = (("Content-Type", "multipart/form-data; boundary=b"),)
+IMAGE = {"type": "image", "transfer_method": "remote_url", "url": "http://x.invalid/a.png"}
+
+
+@pytest.mark.parametrize(
+    ("asked", "body", "app", "rule_and_evidence"),
+    [
+        (
+            "POST /files/upload",
+            UPLOAD % (b"document", b"a.png"),
+            "chat",
+            ("one part called `file`", "the form's 'document' is the file 'a.png' of 1 bytes"),
+        ),
+        (
+            "POST /files/upload",
+            UPLOAD.replace(b"\r\n\r\n", b"\r\nContent-Type: image/png\r\n\r\n") % (b"file", b"a/b.png"),
+            "chat",
+            ("no slashes", "the form's 'file' is the file 'a/b.png'"),
+        ),
+        (
+            "POST /files/upload",
+            UPLOAD % (b"file", b"a.png"),
+            "chat",
+            ("says its Content-Type", "'file' is the file 'a.png'"),
+        ),
+        (
+            "POST /audio-to-text",
+            UPLOAD % (b"sound", b"a.mp3"),
+            "chat",
+            ("one part called `file`", "the form's 'sound'"),
+        ),
+        (
+            "POST /audio-to-text",
+            UPLOAD % (b"file", b"a.txt"),
+            "chat",
+            ("audio is mp3", "the form's 'file' is the file 'a.txt'"),
+        ),
+        (
+            "POST /audio-to-text",
+            UPLOAD % (b"file", b"a.mp3"),
+            "agent",
+            ("speech is switched on", "the key opens app 'agent'"),
+        ),
+        ("POST /text-to-audio", {"user": "u"}, "chat", ("speech is made of a `text`", "there is no `text`")),
+        (
+            "POST /text-to-audio",
+            {"user": "u", "text": "x"},
+            "agent",
+            ("speech is switched on", "the key opens app 'agent'"),
+        ),
+        (
+            "POST /chat-messages",
+            {"files": [{**IMAGE, "transfer_method": "zzz"}]},
+            "chat",
+            ("transfer_method is local_file", "'transfer_method': 'zzz'"),
+        ),
+        (
+            "POST /chat-messages",
+            {"files": [{**IMAGE, "type": "video"}]},
+            "chat",
+            ("one the app takes", "app 'chat' takes image or document by"),
+        ),
+        ("POST /chat-messages", {"files": [IMAGE] * 99}, "chat", ("takes so many files", "at most")),
+        ("POST /workflows/zzz/run", {}, "workflow", ("named by a UUID", "Invalid workflow_id format")),
+        (
+            "GET /workflows/logs?created_at__before=zzz",
+            None,
+            "workflow",
+            ("times are ISO 8601", "`created_at__before` is 'zzz'"),
+        ),
+        (
+            "GET /workflows/logs?created_by_account=a@b.c",
+            None,
+            "workflow",
+            ("the mock has no accounts", "`created_by_account` is 'a@b.c'"),
+        ),
+        ("GET /datasets", None, "dataset", ("not the knowledge API", "does not serve the knowledge API")),
+    ],
+)
+def test_a_plain_refusal_is_told(server, asked, body, app, rule_and_evidence):
+    said = {"inputs": {}, "query": "hi", "user": "u"} | body if isinstance(body, dict) else body
+    headers = FORM if isinstance(body, bytes) else ()
+    method, _, path = asked.partition(" ")
+    got = ask(server, method, f"/v1{path}", said, key={**KEYS, "dataset": "dataset-demo"}[app], headers=headers)
+    assert got.status >= 400
+    told, (rule, evidence) = why(server), rule_and_evidence
+    assert rule in told.rule
+    assert any(evidence in one for one in told.evidence), told.evidence
+    assert told.fix
+
+
+def test_every_plain_refusal_says_what_to_do():
+    assert all(row.rule and row.fix and (row.code or row.says) for row in PLAIN)
+
+
 # --- the table, and laws ---------------------------------------------------------------------------------------------
 
 
@@ -514,7 +647,10 @@ def test_the_text_has_all_of_it(server):
 
 
 def test_each_row_says_when_it_is_meant():
-    assert all(row.status is not None or row.code or row.says or row.explain.__name__ == "model_failed" for row in ROWS)
+    assert all(
+        row.status is not None or row.code or row.says or row.explain.__name__ in ("model_failed", "plain")
+        for row in ROWS
+    )
 
 
 json_values = st.recursive(

@@ -119,6 +119,7 @@ def test_bytes_that_are_no_text_are_base64(server):
     assert content["encoding"] == "base64"
     assert base64.b64decode(content["text"]) == server.default.journal.get(4).body
     assert base64.b64decode(strange["request"]["postData"]["text"]) == b"\xff\xfe\x00"
+    assert strange["request"]["postData"]["_encoding"] == "base64", "HAR has no `encoding` for what was asked"
 
 
 def test_what_was_never_answered_is_there_too(server):

@@ -499,7 +499,12 @@ def test_a_failure_shows_the_journal_and_the_seed(run):
     (shown,) = section(result)
     lines = [re.sub(r" [\d.]+ms", "", line) for line in shown.splitlines()]
     assert re.fullmatch(r"seed 42, profile 1.16, http://127.0.0.1:\d+/v1", lines[0])
-    assert lines[1:] == [
+    journal = [
+        line
+        for line in lines[1:]
+        if not line.startswith(("exchange", "  rule", "  evidence", "  near", "  fix", "     "))
+    ]
+    assert journal == [
         "  1  POST /v1/chat-messages chat u1 429 fault=rate-limit  " + TOO_MANY,
         "  2  POST /v1/chat-messages chat alice 200",
         "  3  POST /v1/chat-messages chat - 400  invalid_param: Arg user must be provided.",
@@ -507,8 +512,32 @@ def test_a_failure_shows_the_journal_and_the_seed(run):
         "workspace w1:",
         "  1  POST /v1/chat-messages chat u1 200",
     ]
+    assert "exchange 3: POST /v1/chat-messages → 400 invalid_param 'Arg user must be provided.'" in lines
+    assert "  fix       send a `user` that stands for one end user of yours; conversations belong to it" in lines
+    assert "  evidence  the key app-…mine is unknown here" in lines
+    assert not any(line.startswith(("exchange 1:", "exchange 2:")) for line in lines), "nobody wonders about these"
     assert "secret" not in shown
     assert "app-chat-demo" not in shown
+
+
+def test_a_failure_says_why_requests_were_refused_or_met_no_script(run):
+    result = run("""
+def test_it(mockdify):
+    mockdify.app("chat").answer("Hi!", when={"query": "hello"})
+    for _ in range(3):
+        ask(mockdify, user="", query="hi")
+        ask(mockdify, query="hallo")
+    assert 0
+
+def test_teardown(mockdify):
+    ask(mockdify, path="/chat-message")
+""")
+    result.assert_outcomes(failed=1, errors=1, passed=1)
+    at_teardown, shown = section(result)
+    assert shown.count("send a `user` that stands for one end user") == 1, "each reason once"
+    assert "✗ query: wanted 'hello', got 'hallo'" in shown
+    assert "nearest   /v1/chat-messages" in at_teardown
+    assert "'chat-message' instead of 'chat-messages' ('s' is missing)" in at_teardown
 
 
 def test_a_setup_and_a_teardown_that_fail_show_it_too(run):

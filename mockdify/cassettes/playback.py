@@ -71,8 +71,12 @@ class Playback:
         """What nobody asked for so far."""
         return [self.player.interactions[index] for index in self.player.unplayed]
 
-    def reply(self, request: Request, exchange: Exchange) -> Reply:
-        """The recorded reply to *request*, or an error that says what comes nearest. It is looked for when iterated."""
+    def reply(self, request: Request, exchange: Exchange, *, in_events: bool = False) -> Reply:
+        """The recorded reply to *request*, or an error that says what comes nearest. It is looked for when iterated.
+
+        Args:
+            in_events: whether a stream is played event by event, as faults want it, instead of as it was cut.
+        """
         found = self.player.find(_whole(request))
         if isinstance(found, Miss):
             self.misses.append(found)
@@ -83,7 +87,7 @@ class Playback:
         if isinstance(app, str):
             exchange.app = app
         start = exchange.started
-        if exchange.fault is not None and found.interaction.is_stream:
+        if in_events and found.interaction.is_stream:
             yield from _as_events(found, self.pace, start)
             return
         yield from _lengthless(steps(found, pace=self.pace, start=start), found)

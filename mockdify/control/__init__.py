@@ -51,6 +51,7 @@ class Control:
             raise MockdifyError(msg)
         self._token = None if token is None else token.strip().encode()
         self.routes = tuple(routes)
+        # Never the same twice: who still has the key of a deleted workspace must not get into a later one.
         self._workspaces = itertools.count(1)
         self._answers = itertools.count(1)
 
@@ -96,7 +97,7 @@ class Control:
             values=found.values,
             query=from_query(route.query, request.query),
             body=_body(request, route),
-            next_id=lambda: _unused(engine, self._workspaces),
+            numbers=self._workspaces,
             next_number=lambda: next(self._answers),
         )
 
@@ -154,10 +155,6 @@ def _workspace(engine: Engine, name: str | None) -> Workspace:
     if found is None:
         raise missing("workspace", name or "", engine.workspaces)
     return found
-
-
-def _unused(engine: Engine, numbers: Iterable[int]) -> str:
-    return next(name for name in (f"ws-{number}" for number in numbers) if name not in engine.workspaces)
 
 
 # ---------------------------------------------------------------------- what was asked

@@ -6,12 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from mockdify import shapes
 from mockdify.control.table import Answer, ControlError, Param, missing
+from mockdify.faults.catalogue import CATALOGUE, unknown
+from mockdify.faults.presets import PRESETS
 
 if TYPE_CHECKING:
     from mockdify.control.table import Call
     from mockdify.faults.plan import FaultRule
 
-__all__ = ["INJECT", "LIST", "RULE", "inject", "list_all", "remove", "remove_all", "show"]
+__all__ = ["INJECT", "LIST", "RULE", "WHICH", "inject", "list_all", "remove", "remove_all", "show"]
 
 ORIGIN = "POST /_mockdify/faults"
 
@@ -51,7 +53,23 @@ INJECT = {
         words="The fault's own options; they may also stand beside the other keys.",
     ),
 }
-RULE = {
+WHICH = {
+    "id": Param(
+        shape=shapes.whole(1),
+        schema={"type": "integer"},
+        words="Only the one with this id.",
+        from_text=lambda text: int(text) if text.isascii() and text.isdigit() and len(text) < 19 else text,
+    ),
+    "fault": Param(
+        shape=shapes.text, schema={"type": "string", "examples": ["rate-limit"]}, words="Only those of this name."
+    ),
+    "on": Param(
+        shape=shapes.text,
+        schema={"type": "string", "examples": ["POST /v1/chat-messages"]},
+        words="Only those of this.",
+    ),
+}
+_PART: dict[str, Any] = {
     "type": "object",
     "required": ["id", "fault", "on", "when", "times", "after", "probability", "options", "met"],
     "properties": {
@@ -66,6 +84,8 @@ RULE = {
         "met": {"type": "integer", "description": "How often it struck."},
     },
 }
+_PARTS = {"type": "array", "items": _PART, "description": "Of a preset: the rules that strike for it."}
+RULE = {**_PART, "properties": {**_PART["properties"], "rules": _PARTS}}
 LIST = {"type": "object", "required": ["items"], "properties": {"items": {"type": "array", "items": RULE}}}
 
 
@@ -113,7 +133,18 @@ def remove(call: Call) -> Answer:
 
 
 def remove_all(call: Call) -> Answer:
-    """Take all rules back."""
-    removed = [_shown(call, rule) for rule in call.workspace.faults.rules]
-    call.workspace.faults.clear()
-    return Answer(value={"removed": removed})
+    """Take back all rules, or those that the query or the body names."""
+    said, plan = {**call.query, **call.body}, call.workspace.faults
+    number, name, on = said.get("id"), said.get("fault"), said.get("on")
+    if name is not None and name not in CATALOGUE and name not in PRESETS:
+        raise ControlError(400, "bad_request", unknown(name))
+    gone = [
+        rule
+        for rule in plan.rules
+        if number in (None, rule.id) and name in (None, rule.spec.name) and on in (None, rule.on)
+    ]
+    if said:
+        plan.rules = [rule for rule in plan.rules if not any(rule is one for one in gone)]
+    else:
+        plan.clear()
+    return Answer(value={"removed": [_shown(call, rule) for rule in gone]})

@@ -61,7 +61,10 @@ FILTERS = {
 }
 EXCHANGE = {
     "type": "object",
-    "required": ["id", "app", "user", "method", "path", "status", "request", "headers", "body", "fault", "ended", "ms"],
+    "required": [
+        *("id", "app", "user", "method", "path", "status", "request", "headers", "body"),
+        *("events", "text", "answer", "fault", "ended", "ms", "warnings", "violations"),
+    ],
     "properties": {
         "id": {"type": "integer"},
         "at": {"type": "number", "description": "When it came, in seconds since the epoch, by the workspace's clock."},
@@ -89,7 +92,11 @@ EXCHANGE = {
         "ended": {"enum": ["open", "complete", "aborted", "client gone", "reset"]},
         "ms": {"type": "number"},
         "warnings": {"type": "array", "items": {"type": "string"}},
-        "violations": {"type": "array", "items": {"type": "string"}, "description": "Of one exchange, not of a list."},
+        "violations": {
+            "type": "array",
+            "items": {"type": "string"},
+            "description": "How the request breaks the contracts of its release.",
+        },
     },
 }
 PAGE = {
@@ -169,7 +176,7 @@ _TESTS = {
 def _as_page(call: Call, found: Sequence[Exchange], following: int | None) -> Iterator[bytes]:
     lead = b'{"items":['
     for exchange in found:
-        yield lead + dumps(exchange.as_dict(call.mask))
+        yield lead + dumps(exchange.as_dict(call.mask, violations=True))
         lead = b","
     yield (lead if lead != b"," else b"") + b'],"next":' + dumps(following) + b"}\n"
 
@@ -198,7 +205,7 @@ def _was(number: Any, made: int) -> bool:
 
 
 def show(call: Call) -> Answer:
-    """One exchange, held to the contracts."""
+    """One exchange."""
     return Answer(value=_found(call).as_dict(call.mask, violations=True))
 
 

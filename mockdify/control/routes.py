@@ -56,7 +56,7 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         method="GET", path="/journal/{exchange}", name="showExchange", handler=journal.show,
-        words="One exchange, by its id or as `last`, held to the contracts.", reply=journal.EXCHANGE,
+        words="One exchange, by its id or as `last`.", reply=journal.EXCHANGE,
     ),
     Route(
         method="GET", path="/journal/{exchange}/why", name="explainExchange", handler=journal.why,
@@ -72,8 +72,8 @@ ROUTES: tuple[Route, ...] = (
         words="Let a fault strike matching requests from now on.",
     ),
     Route(
-        method="DELETE", path="/faults", name="removeFaults", handler=faults.remove_all, words="Take all rules back.",
-        reply=_DELETED,
+        method="DELETE", path="/faults", name="removeFaults", handler=faults.remove_all, reply=_DELETED,
+        query=faults.WHICH, body=faults.WHICH, words="Take back all rules, or those that the query or the body names.",
     ),
     Route(
         method="GET", path="/faults/{fault}", name="showFault", handler=faults.show, words="One rule.",

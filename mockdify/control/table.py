@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -69,8 +69,8 @@ class Call:
     """The path's slots."""
     query: Mapping[str, Any]
     body: Any
-    next_id: Callable[[], str]
-    """An id for a workspace that nobody named."""
+    numbers: Iterator[int]
+    """Count the workspaces that nobody named."""
     next_number: Callable[[], int]
     """Counts what was scripted here."""
 

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 from mockdify import __version__, shapes
 from mockdify.control.table import Answer, ControlError, Param, missing
 from mockdify.errors import MockdifyError
-from mockdify.ids import fixed_id
 from mockdify.masking import mask_key
 from mockdify.profiles import profile_named
 from mockdify.settings import SETTINGS
@@ -36,7 +35,7 @@ CREATE = {
     "id": Param(
         shape=shapes.by_parser(_id, ""),
         schema={"type": "string", "pattern": f"^{_ID.pattern}$"},
-        words="What it is called: the same id and seed make the same keys and ids. Left out, the server counts.",
+        words="What it is called and what its keys end in: the same id, the same keys. Left out, the server counts.",
     ),
     "seed": Param(
         shape=shapes.whole(), schema={"type": "integer"}, words="Seed of its ids, texts and chances; else the server's."
@@ -142,14 +141,13 @@ def _shown(call: Call, workspace: Workspace) -> dict[str, Any]:
 def create(call: Call) -> Answer:
     """A new workspace with keys of its own."""
     engine, said = call.engine, dict(call.body)
-    name = said.pop("id", None) or call.next_id()
-    if name in engine.workspaces:
-        raise ControlError(409, "conflict", f"there is a workspace {name!r} already; delete it, or choose another id")
+    name = said.pop("id", None)
     template = _template(engine.default.template, said)
-    # Why from seed and id: a worker that asks for the same workspace again gets the same keys, and nobody else's.
-    suffix = f"-{fixed_id(template.seed, 'workspace', name)[:8]}"
-    workspace = engine.create(name, template, key_suffix=suffix)
-    return Answer(status=201, value={"id": name, "url": f"{call.base}/v1", "keys": workspace.keys})
+    try:
+        workspace = engine.further(template, name=name, numbers=call.numbers)
+    except MockdifyError as taken:
+        raise ControlError(409, "conflict", str(taken)) from None
+    return Answer(status=201, value={"id": workspace.id, "url": f"{call.base}/v1", "keys": workspace.keys})
 
 
 def _template(template: Template, said: dict[str, Any]) -> Template:

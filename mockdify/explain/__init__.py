@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from mockdify.explain import answers, bodies, doors, things
 from mockdify.explain.case import Case, Finding
+from mockdify.explain.plain import plain
 
 if TYPE_CHECKING:
     from mockdify.journal import Exchange
@@ -46,6 +47,7 @@ class Row:
 ROWS: tuple[Row, ...] = (
     Row(status=308, explain=doors.moved),
     Row(code="mockdify_fault", explain=answers.fault_unknown),
+    Row(code="mockdify_not_recorded", explain=answers.not_recorded),
     # the model, whatever it is reported as
     Row(explain=answers.model_failed),
     # at the door
@@ -55,6 +57,7 @@ ROWS: tuple[Row, ...] = (
     Row(status=405, explain=doors.method_refused),
     Row(status=429, explain=doors.limit_reached),
     Row(says="maximum concurrent requests", explain=doors.limit_reached),
+    Row(status=500, code="internal_server_error", explain=doors.limit_reached),
     # the body
     Row(status=415, code="unsupported_media_type", explain=bodies.media_refused),
     Row(status=400, code="bad_request", says="server could not understand", explain=bodies.json_broken),
@@ -64,13 +67,14 @@ ROWS: tuple[Row, ...] = (
     Row(code="invalid_param", says="in input form", explain=bodies.input_refused),
     Row(code="invalid_param", says="query is required", explain=bodies.query_missing),
     Row(code="invalid_param", says="does not support blocking", explain=bodies.agent_blocking),
-    Row(code="invalid_param", says=r"(?i)upload file|file mapping|File validation", explain=things.file_refused),
+    Row(code="invalid_param", says=r"(?i)upload file", explain=things.file_refused),
     Row(code="invalid_param", says="not published", explain=bodies.mode_refused),
     Row(code="invalid_param", says=r"^(Provider|Model) .+ (does )?not exist", explain=answers.model_unknown),
     # modes
     Row(code="not_chat_app", explain=bodies.mode_refused),
     Row(code="not_workflow_app", explain=bodies.mode_refused),
     Row(code="app_unavailable", explain=bodies.mode_refused),
+    Row(explain=plain),
     # things that are not there
     Row(status=404, says="Workflow not found with id", explain=things.workflow_unknown),
     Row(status=404, explain=things.thing_missing),
@@ -122,6 +126,7 @@ def explain(exchange: Exchange, workspace: Workspace) -> Explanation:
     if exchange.status < 400:  # a refusal is explained already
         evidence += [f"off contract: {violation}" for violation in exchange.violations]
     evidence += exchange.warnings if exchange.is_warned else []
+    evidence += answers.faults_unmet(case)
     return Explanation(
         id=exchange.id,
         verdict=mask(_verdict(case)),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from mockdify.errors import MockdifyError
 from mockdify.explain.case import Case, Finding
@@ -10,10 +10,22 @@ from mockdify.faults import rule_of_text
 from mockdify.script import Ask
 
 if TYPE_CHECKING:
-    from mockdify.faults.plan import FaultRule
+    from collections.abc import Iterator
+
+    from mockdify.faults import Spec
     from mockdify.script import Explained, Rule
 
-__all__ = ["answered", "ended", "fault_struck", "fault_unknown", "model_failed", "model_unknown", "run_failed"]
+__all__ = [
+    "answered",
+    "ended",
+    "fault_struck",
+    "fault_unknown",
+    "faults_unmet",
+    "model_failed",
+    "model_unknown",
+    "not_recorded",
+    "run_failed",
+]
 
 _SHOWN = 5
 _GENERATING = (
@@ -45,15 +57,14 @@ def fault_struck(case: Case) -> Finding | None:
     )
 
 
-def _injected(case: Case, spec: Any) -> tuple[str, str]:
+def _injected(case: Case, spec: Spec) -> tuple[str, str]:
     """Who injected a fault, and how it is taken back."""
-    plan = case.workspace.faults
-    rule = next((rule for rule in plan.rules if any(one.spec is spec for one in _with_parts(rule))), None)
+    rule = case.workspace.faults.owner(spec)
     if rule is not None:
         origin = case.workspace.fault_origins.get(rule.id, "in Python or by the configuration")
         conditions = [f"on {rule.on}" if rule.on else "", *(f"{key} = {value!r}" for key, value in rule.when.items())]
         about = ", ".join(filter(None, conditions)) or "every request"
-        times = f"{rule.met} times so far" if rule.times is None else f"{rule.met} of {rule.times} times so far"
+        times = f"{rule.struck} times so far" if rule.times is None else f"{rule.struck} of {rule.times} times so far"
         said = f"was injected as rule {rule.id} ({origin}; {about}); it struck {times}"
         return case.mask.text(said), f"DELETE /_mockdify/faults/{rule.id} takes it back"
     named = case.request.header("x-mockdify-fault")
@@ -65,16 +76,39 @@ def _injected(case: Case, spec: Any) -> tuple[str, str]:
     return "was injected by a rule that is not there any more", "nothing: the rule is gone"
 
 
-def _with_parts(rule: FaultRule) -> list[FaultRule]:
-    """A rule and, where it is a preset, the rules that strike for it."""
-    return [rule, *getattr(rule, "parts", ())]
-
-
 def _names(text: str, name: str) -> bool:
+    """Whether *text* of a header or a key names that fault, or a preset that it is a part of."""
     try:
-        return bool(rule_of_text(text).spec.name == name)
+        rule = rule_of_text(text)
     except MockdifyError:
         return False
+    return any(one.spec.name == name for one in (rule, *rule.parts))
+
+
+def faults_unmet(case: Case) -> list[str]:
+    """What the request named in its header or key that did not strike, and why not."""
+    if any(spec.kind.when == "before" for spec in case.exchange.struck) or case.code == "mockdify_fault":
+        return []
+    header = case.request.header("x-mockdify-fault")
+    suffix = (case.request.header("authorization") or "").partition("!")[2]
+    struck = {spec.name for spec in case.exchange.struck}
+    return [line for text in (header, suffix) if text for line in _unmet(case, text, struck)]
+
+
+def _unmet(case: Case, text: str, struck: set[str]) -> Iterator[str]:
+    try:
+        rule = rule_of_text(text)
+    except MockdifyError:
+        return
+    if struck & {one.spec.name for one in (rule, *rule.parts)}:
+        return
+    about = case.mask.text(f"the fault {text!r} did not strike:")
+    if case.app is None or case.match is None:
+        yield f"{about} faults strike what an app's key and a known path let in"
+    elif rule.spec.kind.when in ("stream", "framing") and not case.exchange.is_stream:
+        yield f"{about} it concerns streams, and this answer is none"
+    else:
+        yield f"{about} its times are used up, or its other conditions (after, on, probability) did not hold"
 
 
 def fault_unknown(case: Case) -> Finding:
@@ -83,6 +117,23 @@ def fault_unknown(case: Case) -> Finding:
         rule="a fault is named as `mockdify faults` lists it",
         evidence=(case.message,),
         fix=("correct the header X-Mockdify-Fault, or what follows the '!' in the key",),
+    )
+
+
+def not_recorded(case: Case) -> Finding:
+    """The server plays a recording that has no answer to this."""
+    told = case.told
+    near = told.get("closest") if isinstance(told.get("closest"), list) else []
+    nearest = [f"{one.get('interaction')}: {'; '.join(map(str, one.get('differences') or ()))}" for one in near or ()]
+    routes = told.get("routes")
+    return Finding(
+        rule="a server that plays a recording answers what was recorded, and nothing else",
+        evidence=(case.message,),
+        nearest=tuple(nearest) or tuple(map(str, routes if isinstance(routes, list) else ())),
+        fix=(
+            "record it too: mockdify record --upstream URL --cassette FILE",
+            "or ask as it was recorded; `repeat` says what a sequence that is used up answers",
+        ),
     )
 
 

@@ -13,6 +13,8 @@ import orjson
 from mockdify.explain.case import Case, Finding
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from mockdify.apps import Variable
 
 __all__ = [
@@ -105,7 +107,7 @@ def too_large(case: Case) -> Finding:
 # ---------------------------------------------------------------------- fields
 def user_missing(case: Case) -> Finding:
     """400: no `user`."""
-    near = get_close_matches("user", [str(key) for key in case.asked], n=1, cutoff=0.4)
+    near = get_close_matches("user", _strangers(case.asked), n=1, cutoff=0.4)
     elsewhere = (
         ("the query has a `user`, but this endpoint reads it from the body",) if "user" in case.request.query else ()
     )
@@ -117,6 +119,15 @@ def user_missing(case: Case) -> Finding:
         nearest=tuple(f"the body has {name!r}" for name in near if name != "user"),
         fix=("send a `user` that stands for one end user of yours; conversations belong to it",),
     )
+
+
+_FIELDS = {"user", "query", "inputs", "response_mode", "conversation_id", "files", "limit", "last_id", "name", "text"}
+"""Keys that are meant as they are written."""
+
+
+def _strangers(keys: Iterable[object]) -> list[str]:
+    """The keys that may be a slip for another."""
+    return [str(key) for key in keys if key not in _FIELDS]
 
 
 _HEADING = re.compile(r"(\d+) validation errors? for (\w+)")
@@ -136,7 +147,7 @@ def field_refused(case: Case) -> Finding:
         if kind == "missing":
             evidence.append(f"`{field}` is missing")
             source = case.request.query if case.request.method == "GET" else case.asked
-            near = get_close_matches(field, [str(key) for key in source], n=1, cutoff=0.5)
+            near = get_close_matches(field, _strangers(source), n=1, cutoff=0.5)
             nearest += [f"there is {one!r}" for one in near]
         else:
             evidence.append(f"`{field}` is {case.mask.text(value)} ({given}): {said[:1].lower()}{said[1:]}")

@@ -6,15 +6,17 @@ import re
 from difflib import SequenceMatcher, get_close_matches
 from typing import TYPE_CHECKING
 
+from mockdify.errors import INTERNAL
 from mockdify.explain.case import UUID, Case, Finding, ago, router
 from mockdify.faults import split_key
 from mockdify.keys import DATASET, Key
+from mockdify.limits import COMPLETION
 from mockdify.masking import mask_key
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
-    from mockdify.limits import Limit
+    from mockdify.limits import Limit, LimitKind
 
 __all__ = ["app_switched_off", "key_refused", "limit_reached", "method_refused", "moved", "path_unknown"]
 
@@ -267,17 +269,34 @@ def method_refused(case: Case) -> Finding:
 
 
 def limit_reached(case: Case) -> Finding | None:
-    """429, or Dify's 400 of it: more requests than a limit of the workspace lets in."""
-    if case.workspace.limits is None:
+    """429, Dify's 400 of it, or the 500 of a release that does not know it: beyond a limit of the workspace."""
+    kind = _limit_kind(case)
+    limits = case.workspace.limits.limits if case.workspace.limits is not None else ()
+    told = [limit for limit in limits if limit.kind == kind]
+    if kind is None or not told:
         return None
-    limits = case.workspace.limits.limits
     again = next((value for name, value in case.exchange.headers if name.lower() == "retry-after"), None)
     wait = (f"wait {again} s, as Retry-After says, or let time pass: POST /_mockdify/clock",) if again else ()
     return Finding(
-        rule="the workspace has limits, as Dify and what stands before it have",
-        evidence=tuple(f"there is a limit: {_limit_in_words(limit)}" for limit in limits),
+        rule=_LIMIT_RULES[kind],
+        evidence=tuple(f"there is a limit: {_limit_in_words(limit)}" for limit in told),
         fix=(*wait, "ask more slowly, or change [limits] in the configuration"),
     )
+
+
+_LIMIT_RULES: Mapping[LimitKind, str] = {
+    "concurrency": "an app answers so many requests at once; Dify answers the others with a 400, its documents say 429",
+    "quota": "the plan allows so many runs; 1.13 fails with a 500 where a completion app is beyond it",
+    "edge": "a proxy in front of Dify lets so many requests through",
+}
+
+
+def _limit_kind(case: Case) -> LimitKind | None:
+    if case.status == INTERNAL.status and case.request.path != COMPLETION:
+        return None
+    if "maximum concurrent requests" in case.message:
+        return "concurrency"
+    return "quota" if case.told else "edge"
 
 
 def _limit_in_words(limit: Limit) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any
 
@@ -33,19 +33,44 @@ _RULES = (
 )
 
 
+_KINDS: Mapping[str, str] = {
+    "conversation_id": "conversation",
+    "c_id": "conversation",
+    "message_id": "message",
+    "first_id": "message",
+    "workflow_run_id": "workflow run",
+    "annotation_id": "annotation",
+}
+"""What an id must be the id of, by where it stands; `last_id` goes by the list."""
+
+
+def _other_kind(name: str, found: Iterable[tuple[str, str]]) -> str | None:
+    """What to say when an id is one of another kind of thing."""
+    wanted, kinds = _KINDS.get(name), [what.rpartition(" ")[0] or what for what, _ in found]
+    if wanted is None or not kinds or any(kind.startswith(wanted) for kind in kinds):
+        return None
+    return (
+        f"send the id of a {wanted} as {name}; this is the id of {'an' if kinds[0][0] in 'aeiou' else 'a'} {kinds[0]}"
+    )
+
+
 def thing_missing(case: Case) -> Finding:
     """404 (or 403) of a handler: what the ids in the request stand for."""
     rule = next((said for start, said in _RULES if start in case.message), "what is asked for by id must be there")
-    evidence, nearest, fix = [], [], []
+    evidence, nearest, fix, owners = [], [], [], []
     for name, given in case.ids:
         found = list(whereabouts(case.workspace, given))
         evidence += [f"{name}: {what} exists, but {whose}" for what, whose in found] or _gone(case, name, given)
         if not found:
             nearest += [f"{name}: {one}" for one in _near(case, given)]
+        other = _other_kind(name, found)
+        if other is not None:
+            fix.append(other)
+        else:
+            owners += list(_owners(case.workspace, given))
     evidence.append(f"the request came from user {case.user or 'DEFAULT-USER'!r} of app {case.exchange.app!r}")
     if not (case.asked.get("user") or case.request.query.get("user")):
         evidence.append("it names no user, so that it came from the user DEFAULT-USER, whom all such requests share")
-    owners = [(app, user) for _, given in case.ids for app, user in _owners(case.workspace, given)]
     for app, user in dict.fromkeys(owners):
         if app != case.exchange.app:
             fix.append(f"use the key of app {app!r}")

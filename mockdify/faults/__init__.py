@@ -5,7 +5,7 @@ A new fault is a function or class in the module of its kind and a row in that m
 
 from mockdify.faults.base import Fault, FaultContext, Kind, Option, Spec
 from mockdify.faults.catalogue import CATALOGUE, COMMON, listing, spec_of
-from mockdify.faults.plan import FaultPlan
+from mockdify.faults.plan import FaultPlan, Strike
 from mockdify.faults.presets import PRESETS
 from mockdify.faults.rules import Asked, FaultRule, check_faults, rule_of, rule_of_text, split_key
 
@@ -21,6 +21,7 @@ __all__ = [
     "Kind",
     "Option",
     "Spec",
+    "Strike",
     "check_faults",
     "listing",
     "rule_of",

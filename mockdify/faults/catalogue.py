@@ -29,7 +29,7 @@ COMMON: Mapping[str, Option] = {
 
 def unknown(name: object) -> str:
     """What to say to a name that is no fault's."""
-    near = get_close_matches(str(name), [*CATALOGUE, *PRESETS], n=3, cutoff=0.4)
+    near = get_close_matches(str(name).lower().replace("_", "-"), [*CATALOGUE, *PRESETS], n=3, cutoff=0.4)
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ";"
     return f"there is no fault {name!r}{hint} `mockdify faults` lists all"
 

@@ -56,9 +56,10 @@ reply the first that strikes is the only one; the request counts for no other ru
 conversation. Otherwise all faults in the stream strike, the first given nearest to the honest reply, and the framing
 faults around them (texts, then chunks, then the connection).
 
-Faults in a stream and of framing concern streams only: a blocking answer and an error pass untouched. `after` and
-`byte` count what the honest stream sends; a stream that ends sooner is struck at its end. A chatflow's or workflow's
-run goes on when its stream is damaged, as it does when a client leaves; a chat's message stays as it was.
+Faults in a stream and of framing concern streams only: a blocking answer and a refusal pass untouched and leave the
+fault unmet, so that it strikes the next stream. `after` and `byte` count what the honest stream sends; a stream that
+ends sooner is struck at its end. A chatflow's or workflow's run goes on when its stream is damaged, as it does when a
+client leaves; a chat's message stays as it was.
 
 Chance comes from the seed, the workspace, the rule, the app, the user and how often that user drew: parallel users
 change nothing, and a run with the same seed repeats it.
@@ -95,15 +96,16 @@ retry_after = true        # the seconds until there is room, or a number
 | kind | counts | the answer beyond it | without `per` | `Retry-After` |
 |---|---|---|---|---|
 | `concurrency` | generations at once | 400 `invalid_param` `Too many requests. Please try again later. The current \
-maximum concurrent requests allowed for <app id> is <n>.`; with `answer = "documented"` 429 `too_many_requests` \
-| `app` | no |
-| `quota` | generations in a window | 429 `rate_limit_error` | `workspace` | no |
+maximum concurrent requests allowed for <app id> is <n>.`; 429 `too_many_requests` with `answer = "documented"`, and \
+in the guide's profiles | `app` | no |
+| `quota` | generations in a window | 429 `rate_limit_error`; in 1.13 a completion app answers 500 \
+`internal_server_error` | `workspace` | no |
 | `edge` | all requests in a window | 429 with Cloudflare's page 1015 | `key` | yes |
 
 Windows slide on the workspace's clock. A slot is taken after the request's form is checked and before its conversation
 and inputs are, and freed however the answer ends. Dify takes the slot of a *streaming* chatflow or workflow twice and
 frees both before the stream begins (1.13 to 1.16): with a limit of 1 such a request is always refused, with a higher
-one its stream does not count. mockdify does the same.
+one its stream does not count. mockdify does the same, but not in the guide's profiles.
 
 ## What the client sees
 

@@ -145,21 +145,24 @@ class FaultRule:
         return self.times is not None and self.met >= self.times
 
     @property
-    def certain(self) -> bool:
-        """Whether nothing but the requests decides if it strikes."""
-        return self.probability >= 1 and all(part.certain for part in self.parts)
+    def struck(self) -> int:
+        """How often it struck, or the parts of a preset did."""
+        return sum(part.met for part in self.parts) if self.parts else self.met
 
     @property
-    def is_met(self) -> bool:
-        """Whether it struck as often as asked; a preset: whether it struck at all."""
+    def is_unmet(self) -> bool:
+        """Whether it still waits for its request. One that leaves it to chance need not strike, only be asked.
+
+        A preset is met once one of its rules is.
+        """
         if self.parts:
-            return any(part.met for part in self.parts)
-        return self.met >= (self.times or 1)
+            return all(part.is_unmet for part in self.parts)
+        if self.probability < 1:
+            return not self.passed
+        return self.met < (self.times or 1)
 
     def matches(self, asked: Asked) -> bool:
         """Whether this rule is about the request at all."""
-        if self.spec.kind.when in ("stream", "framing") and not asked.streamed:
-            return False
         return (self.on is None or concerns(self.on, asked)) and matches(self.when, asked)
 
     def strikes(self, asked: Asked, draw: Callable[[], float]) -> bool:
@@ -193,7 +196,7 @@ class FaultRule:
             "after": self.after,
             "probability": self.probability,
             "options": dict(self.spec.options),
-            "met": sum(part.met for part in self.parts) if self.parts else self.met,
+            "met": self.struck,
         }
         return shown | ({"rules": [part.as_dict() for part in self.parts]} if self.parts else {})
 

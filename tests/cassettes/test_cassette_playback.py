@@ -16,6 +16,7 @@ from mockdify.config import Config, fault_from_text, merge
 from mockdify.durations import parse_pace
 from mockdify.engine import Engine
 from mockdify.errors import MockdifyError
+from mockdify.explain import explain
 from mockdify.http import Request
 from mockdify.sse import decode
 from mockdify.steps import Abort, Body, Head, Wait
@@ -137,6 +138,10 @@ def test_a_miss_says_what_comes_nearest_and_warns_in_the_journal():
     )
     said = json.loads(body(steps))
     assert (said["status"], said["code"], said["reason"]) == (404, "mockdify_not_recorded", "unmatched")
+    told = explain(at.default.journal.last, at.default)
+    assert told.rule == "a server that plays a recording answers what was recorded, and nothing else"
+    assert len(told.nearest) == len(said["closest"])
+    assert "mockdify record" in told.fix[0]
     assert said["closest"] == [{"interaction": "#1", "differences": ['body.query: recorded "hi", asked "ho"']}]
     assert said["message"] in at.default.journal.last.warnings[0]
     assert len(at.default.playback.misses) == 1

@@ -18,6 +18,7 @@ IDS = [f"{method} {path}" for method, path, _ in OPERATIONS]
 EXAMPLES = {
     "createWorkspace": {"seed": 3, "profile": "1.16", "apps": ["chat"], "pace": "1ms", "clock": "frozen"},
     "injectFault": {"fault": "rate-limit", "on": "POST /v1/chat-messages", "when": {"user": "x"}, "retry_after": 1},
+    "removeFaults": {"fault": "rate-limit"},
     "scriptAnswer": {"when": {"query": "hi"}, "answer": "Hello"},
     "makeConversation": {"origin": "webapp", "user": "alice"},
     "createKey": {"name": "ci", "environment": "testing", "expires_in": "1h", "rotation_period": "90d"},

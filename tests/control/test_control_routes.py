@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 
+import jsonschema
 import pytest
 from engines import KEYS, ask, chat, control, engine, perform, request
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mockdify.control import Control
+from mockdify.control import Control, faults
 from mockdify.control.routes import ROUTES
 from mockdify.steps import Body, Head
 
@@ -87,7 +88,66 @@ def test_a_deleted_workspace_is_gone_with_its_keys(server):
     assert control(server, "DELETE", f"/workspaces/{made['id']}").json == {"id": made["id"], "deleted": True}
     assert chat(server, key=made["keys"]["chat"]).status == 401
     assert control(server, "GET", f"/workspaces/{made['id']}/journal").status == 404
-    assert control(server, "POST", "/workspaces", {}).json["id"] != made["id"]
+    again = control(server, "POST", "/workspaces", {}).json
+    assert (made["id"], again["id"]) == ("w1", "w2"), "who still has the old key must not get into a later workspace"
+    assert chat(server, key=made["keys"]["chat"]).status == 401
+
+
+def test_a_workspace_s_keys_end_in_its_id_and_take_nobody_else_s(server):
+    named = control(server, "POST", "/workspaces", {"id": "worker-3"}).json
+    assert named["keys"]["chat"] == "app-chat-demo-worker-3"
+    control(server, "POST", "/apps/chat/keys", {"token": "app-chat-demo-mine"})
+    taken = control(server, "POST", "/workspaces", {"id": "mine"})
+    assert (taken.status, taken.json["code"]) == (409, "conflict")
+    assert "as this workspace's would be" in taken.json["message"]
+
+
+def test_faults_are_taken_back_by_name_and_endpoint_or_all_at_once(server):
+    on = "POST /v1/chat-messages"
+    for said in ({"fault": "cut"}, {"fault": "cut", "on": on}, {"fault": "brownout"}, {"fault": "hang"}):
+        control(server, "POST", "/faults", said)
+
+    def taken(body=None, **query):
+        return [one["id"] for one in control(server, "DELETE", "/faults", body, query=query).json["removed"]]
+
+    assert taken({"fault": "cut", "on": on}) == [2]
+    assert taken(fault="cut") == [1]
+    assert taken(fault="cut") == []
+    assert taken(id=3) == [3]
+    refused = control(server, "DELETE", "/faults", {"fault": "hnag"})
+    assert (refused.status, "did you mean 'hang'" in refused.json["message"]) == (400, True)
+    assert taken() == [4]
+
+
+def test_the_journal_s_list_says_how_requests_break_their_contracts(server):
+    ask(
+        server,
+        "POST",
+        "/v1/chat-messages",
+        {"inputs": {}, "query": "q", "user": "u", "variables": {}},
+        key=KEYS["chat"],
+    )
+    chat(server)
+    strange, good = control(server, "GET", "/journal").json["items"]
+    assert "$.variables" in strange["violations"][0]
+    assert good["violations"] == []
+
+
+def test_what_a_preset_s_rule_shows_is_in_the_document(server):
+    control(server, "POST", "/faults", {"fault": "brownout"})
+    (shown,) = control(server, "GET", "/faults").json["items"]
+    jsonschema.Draft202012Validator(faults.LIST).validate({"items": [shown]})
+    assert shown.keys() == faults.RULE["properties"].keys()
+    assert all(part.keys() == shown.keys() - {"rules"} for part in shown["rules"])
+
+
+def test_why_names_the_preset_that_struck_by_whichever_way_it_came_in(server):
+    control(server, "POST", "/faults", {"fault": "quota-exhausted", "when": {"user": "bob"}})
+    chat(server, user="bob")
+    text = control(server, "GET", "/journal/last/why").json["text"]
+    assert "was injected as rule 1 (POST /_mockdify/faults; user = 'bob'); it struck 1 times so far" in text
+    chat(server, key=f"{KEYS['chat']}!quota-exhausted")
+    assert "is written into the API key" in control(server, "GET", "/journal/last/why").json["text"]
 
 
 def test_the_default_workspace_stays(server):

@@ -31,7 +31,9 @@ def asked(**changes):
 
 
 def struck(plan, **changes):
-    return [spec.name for spec in plan.strike(asked(**changes))]
+    strike = plan.strike(asked(**changes))
+    first = strike.before()
+    return [spec.name for spec in (strike.in_stream() if first is None else [first])]
 
 
 def strikes(plan, count, **changes):
@@ -192,13 +194,6 @@ def test_no_chance_and_full_chance_are_certain(probability, wanted):
     assert {hit for _, hit in chances(1, "a" * 100, probability)} == {wanted}
 
 
-def test_what_is_left_to_chance_is_never_missed():
-    plan = FaultPlan("seed")
-    plan.inject("reset", probability=0)
-    plan.inject("brownout")
-    assert plan.unmet() == []
-
-
 # ---------------------------------------------------------------------- order
 def test_the_first_fault_before_the_reply_is_the_only_one_and_the_others_do_not_count():
     plan = FaultPlan("seed")
@@ -227,12 +222,69 @@ def test_header_then_key_then_rules():
     assert answer(key="app-chat-demo!forbidden", fault="rate-limit") == 429
 
 
-def test_a_blocking_request_is_none_of_a_stream_fault_s_business():
+REFUSED = "00000000-0000-4000-8000-000000000000"
+
+
+@pytest.mark.parametrize("fault", ["cut", "error-event", "chop", "bom", "connection-close"])
+@pytest.mark.parametrize("said", [{"stream": False}, {"conversation_id": REFUSED}, {"user": ""}], ids=repr)
+def test_a_fault_in_streams_is_met_by_a_stream_alone(fault, said):
+    """A blocking answer or a refusal leaves it unmet: it strikes the next stream, and no count is used up."""
+    engine = make_engine()
+    rule = engine.default.faults.inject(fault)
+    drain(engine, ask(**said))
+    assert (rule.passed, rule.met, engine.default.journal.last.fault) == (0, 0, None)
+    assert engine.default.faults.unmet() == [rule]
+    drain(engine, ask())
+    assert (rule.passed, rule.met, engine.default.journal.last.fault) == (1, 1, fault)
+
+
+def test_a_fault_before_the_reply_that_pre_empts_leaves_one_in_the_stream_unmet():
+    engine = make_engine()
+    cut, refused = engine.default.faults.inject("cut"), engine.default.faults.inject("rate-limit")
+    drain(engine, ask())
+    assert (cut.met, refused.met) == (0, 1)
+    drain(engine, ask())
+    assert (cut.met, refused.met) == (1, 1)
+
+
+def test_a_key_with_a_fault_in_streams_counts_streams():
+    engine = make_engine()
+    key = "app-chat-demo!cut*1;after=1"
+    drain(engine, ask(key=key, stream=False))
+    assert dialogue(drain(engine, ask(key=key)))[-1] == "(end)"
+    assert dialogue(drain(engine, ask(key=key)))[-1] == "message_end"
+
+
+@pytest.mark.parametrize("preset", PRESETS)
+def test_a_preset_is_unmet_until_one_of_its_rules_was_asked(preset):
     plan = FaultPlan("seed")
-    rule = plan.inject("cut", after=1)
-    assert strikes(plan, 3, streamed=False) == [False] * 3
-    assert rule.passed == 0
-    assert struck(plan) == ["cut"]
+    rule = plan.inject(preset, when={"user": "bob"})
+    strikes(plan, 3)
+    assert plan.unmet() == [rule]
+    strikes(plan, 3, user="bob")
+    assert plan.unmet() == []
+
+
+def test_a_fault_by_chance_is_unmet_until_it_was_asked():
+    plan = FaultPlan("seed")
+    rule = plan.inject("reset", probability=0)
+    assert plan.unmet() == [rule]
+    assert strikes(plan, 1) == [False]
+    assert plan.unmet() == []
+
+
+def test_after_clear_chance_begins_anew():
+    plan = FaultPlan("seed")
+
+    def draws():
+        plan.inject("reset", times=0, probability=0.5)
+        found = strikes(plan, 40)
+        plan.clear()
+        return found
+
+    first = draws()
+    assert {True, False} == set(first)
+    assert draws() == first
 
 
 def test_a_rule_can_be_taken_back():
@@ -302,7 +354,7 @@ def test_a_preset_can_be_written_into_a_key():
 def test_a_plan_knows_whose_fault_it_was():
     plan = FaultPlan("seed")
     cut, preset = plan.inject("cut", when={"user": "bob"}), plan.inject("quota-exhausted")
-    (of_preset,) = plan.strike(asked())
+    of_preset = plan.strike(asked()).before()
     assert plan.owner(of_preset) is preset
     assert plan.owner(cut.spec) is cut
     assert plan.owner(spec_of("cut", {})) is None
@@ -366,6 +418,7 @@ def test_after_in_a_key_lets_requests_pass():
 # ---------------------------------------------------------------------- mistakes
 MISTAKES = [
     ({"fault": "rate-limt"}, "there is no fault 'rate-limt'; did you mean 'rate-limit'"),
+    ({"fault": "RATE_LIMIT"}, "did you mean 'rate-limit'"),
     ({"fault": "brownut"}, "did you mean 'brownout'"),
     ({"fault": 7}, "there is no fault 7"),
     ({}, "a table with the key 'fault' is needed"),

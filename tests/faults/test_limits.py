@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 from mockdify.assemble import template_of
 from mockdify.config import Settings, load
 from mockdify.errors import MockdifyError
+from mockdify.explain import explain
 from mockdify.faults import Asked
 from mockdify.limits import Limit, Limits, Rate, limits_of, parse_rates
+from mockdify.profiles import PROFILES
 from mockdify.script import Rule, Script
 
 
@@ -133,6 +135,41 @@ def test_with_a_limit_of_one_a_streaming_graph_is_always_refused_and_a_blocking_
     assert status_of(drain(engine, ask(app=app, stream=False))) == 200
 
 
+@pytest.mark.parametrize("app", ["chatflow", "workflow"])
+def test_the_guide_knows_nothing_of_graphs_that_take_two_slots(app):
+    engine = limited({"concurrency": 1}, profile=PROFILES["guide"])
+    assert status_of(drain(engine, ask(app=app))) == 200
+
+
+@pytest.mark.parametrize(
+    ("profile", "code", "status"),
+    [("1.16", "invalid_param", 400), ("1.13", "invalid_param", 400), ("guide", "too_many_requests", 429)],
+)
+def test_each_profile_tells_in_its_own_way_that_an_app_is_busy(profile, code, status):
+    told = json_of(drain(limited({"concurrency": 0}, profile=PROFILES[profile]), ask()))
+    assert (told["code"], told["status"]) == (code, status)
+    documented = limited([{"kind": "concurrency", "max": 0, "answer": "documented"}], profile=PROFILES[profile])
+    assert json_of(drain(documented, ask()))["code"] == "too_many_requests"
+
+
+@pytest.mark.parametrize(
+    ("profile", "app", "code", "status"),
+    [
+        ("1.16", "completion", "rate_limit_error", 429),
+        ("1.13", "completion", "internal_server_error", 500),
+        ("1.13", "chat", "rate_limit_error", 429),
+        ("1.13", "workflow", "rate_limit_error", 429),
+        ("guide", "completion", "rate_limit_error", 429),
+    ],
+)
+def test_each_profile_tells_in_its_own_way_that_the_quota_is_used_up(profile, app, code, status):
+    engine = limited({"quota": "1 per day"}, profile=PROFILES[profile])
+    drain(engine, ask())
+    told = json_of(drain(engine, ask(app=app)))
+    assert (told["code"], told["status"]) == (code, status)
+    assert "[limits]" in str(explain(engine.default.journal.last, engine.default))
+
+
 def test_with_a_higher_limit_streaming_graphs_do_not_count():
     engine = limited({"concurrency": 2})
     streams = [begin(engine, ask(app="workflow")) for _ in range(5)]
@@ -161,7 +198,7 @@ def test_never_more_at_once_than_allowed_and_never_fewer_for_want_of_a_freed_slo
         if move and len(inside) >= move:
             inside.pop(move - 1).__exit__(None, None, None)
             continue
-        entry = limits.inside(asked(), graph=False)
+        entry = limits.inside(asked(), twice=False)
         if entry.__enter__() is None:
             assert len(inside) < most
             inside.append(entry)
