@@ -200,6 +200,8 @@ _CALM = st.lists(
     max_size=3,
 )
 """Texts in which nothing but their width is special: a finding is then about what is done to them."""
+_CALM_AND_WIDE = st.builds(lambda said, wide: [*said, wide], _CALM, st.sampled_from(["é", "你好", "👋", "𝄞"]))
+"""There is a character to be cut in each."""
 _PINGS = st.lists(st.integers(0, 5), max_size=3)
 
 
@@ -241,7 +243,7 @@ _NUMBERS = st.lists(st.integers(0, 4 * _SINGLE), min_size=1, max_size=16)
 @st.composite
 def sweeps(draw: st.DrawFn, mode: str = "chat", *, kinds: tuple[str, ...] = ()) -> list[Framing]:
     """One stream of an app in several framings. Shrinks to one framing with one cut."""
-    said = tuple(draw(_CALM))
+    said = tuple(draw(_CALM if kinds != ("characters",) else _CALM_AND_WIDE))
     body = Framing(said, mode, ()).body
     return [Framing(said, mode, numbered_plan(number, body, kinds)) for number in draw(_NUMBERS)]
 

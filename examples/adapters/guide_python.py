@@ -25,7 +25,7 @@ class Adapter:
         answer = retry_helper.chat_with_retry(f"{base_url}/chat-messages", headers, body)
         if answer is None:  # what the helper returns when its attempts are used up
             return ""
-        return {**answer, "text": answer["answer"]}
+        return {**answer, "text": answer.get("answer", answer.get("result"))}
 
     def read(self, base_url, api_key, query, emit):
         printed = []

@@ -14,6 +14,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Any, Literal
 
 from mockdify.checks.model import GENERATING, VERDICTS, Outcome, Run, Verdict, Violation
+from mockdify.profiles import Profile, profile_named
 from mockdify.sse import decode
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ __all__ = ["Truth", "is_generation", "judge", "judge_retries", "judge_run", "tru
 _TERMINAL = {"workflow": "workflow_finished"}
 _GENERATION = re.compile(r"/(chat-messages|completion-messages|workflows/run)$")
 _MOST_TRIES = 10
+_DIFY = profile_named("1.16")
 _PARSER = re.compile(r"JSON|Syntax|Decode|Unexpected|Expecting|pars", re.IGNORECASE)
 
 
@@ -62,21 +64,26 @@ def truth_of(exchange: Exchange, mode: str) -> Truth:
         return Truth(
             kind="refused", status=exchange.status, code=code, words=f"{exchange.status} {code or '(no code)'}"
         )
-    return _streamed(exchange, mode) if exchange.is_stream else _blocking(exchange)
+    return _streamed(exchange, mode) if exchange.is_stream else _blocking(exchange, _shown(exchange).answer_key)
 
 
-def _blocking(exchange: Exchange) -> Truth:
+def _shown(exchange: Exchange) -> Profile:
+    """The profile in whose words *exchange* was answered; a transcript is in Dify's."""
+    return exchange.profile or _DIFY
+
+
+def _blocking(exchange: Exchange, answer_key: str) -> Truth:
     body = exchange.json
     if not isinstance(body, dict) or exchange.ended in ("aborted", "reset"):
         return Truth(kind="broken", words="a reply that is no whole JSON object")
     run = body.get("data")
-    if "answer" not in body and isinstance(run, dict):
+    if answer_key not in body and isinstance(run, dict):
         if run.get("status") == "failed":
             return Truth(kind="failed", words=f"a failed run ({run.get('error')})")
         return Truth(kind="answer", outputs=run.get("outputs"))
     return Truth(
         kind="answer",
-        texts=(body.get("answer") or "",),
+        texts=(body.get(answer_key) or "",),
         conversation_id=body.get("conversation_id") or "",
         message_id=body.get("message_id") or "",
         usage=(body.get("metadata") or {}).get("usage"),
@@ -86,8 +93,8 @@ def _blocking(exchange: Exchange) -> Truth:
 class _Heard:
     """A stream, read as a right client reads it."""
 
-    def __init__(self, mode: str) -> None:
-        self._mode = mode
+    def __init__(self, mode: str, profile: Profile) -> None:
+        self._mode, self._cumulative = mode, profile.chunks == "cumulative"
         self._terminal = _TERMINAL.get(mode, "message_end")
         self._said, self._agent = "", ""
         self._closing: str | None = None
@@ -111,6 +118,8 @@ class _Heard:
             self._agent += answer
         elif self._agent:
             self._closing = answer
+        elif self._cumulative:
+            self._said = answer
         else:
             self._said += answer
 
@@ -173,7 +182,7 @@ _TAKERS: dict[str, Callable[[_Heard, Mapping[str, Any]], Truth | None]] = {
 
 
 def _streamed(exchange: Exchange, mode: str) -> Truth:
-    heard = _Heard(mode)
+    heard = _Heard(mode, _shown(exchange))
     for frame in decode([exchange.body]):
         if frame.data is None:
             continue

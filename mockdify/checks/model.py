@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CAPABILITIES",
+    "EVERY_PROFILE",
     "GENERATING",
     "VERDICTS",
     "Call",
@@ -70,6 +71,10 @@ CAPABILITIES: tuple[str, ...] = (
     "parallel",
 )
 """What an adapter can say it does. `parallel`: several calls may be under way at once."""
+
+_DIFY = ("1.16", "1.13")
+EVERY_PROFILE = (*_DIFY, "guide", "guide-delta")
+"""Rules are about clients, and what a client must not do does not change with the release, unless a rule says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +251,8 @@ class Case:
     """Capabilities beside `mode`."""
     fault: str | None = None
     """The fault it injects: without it in the catalogue the case is left out."""
+    in_dify: bool = False
+    """Whether it plays an answer written down in Dify's words: nothing for a profile that shows others."""
     examples: Callable[[], SearchStrategy[Any]] | None = None
     check: Check | None = None
     told: Callable[[Any], str] | None = None
@@ -271,9 +278,15 @@ class Rule:
     fix: str
     check: Check
     cases: tuple[Case, ...]
-    profile: str = "1.16"
+    profiles: tuple[str, ...] = EVERY_PROFILE
+    """What it holds for; see `holds_for`."""
     bugs: tuple[str, ...] = ()
     """Names of the mistakes that this rule is there to find."""
+
+    @property
+    def holds_for(self) -> tuple[str, ...]:
+        """The profiles in which it has something to play."""
+        return tuple(name for name in self.profiles if name in _DIFY or not all(case.in_dify for case in self.cases))
 
     def as_dict(self) -> dict[str, Any]:
         """What `mockdify rules --json` lists."""
@@ -284,7 +297,7 @@ class Rule:
             "because": self.because,
             "threads": list(self.threads),
             "fix": self.fix,
-            "profile": self.profile,
+            "profile": list(self.holds_for),
             "modes": list(dict.fromkeys(case.mode for case in self.cases)),
             "needs": sorted({need for case in self.cases for need in case.needs}),
             "bugs": list(self.bugs),

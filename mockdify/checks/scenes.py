@@ -254,7 +254,17 @@ def played(mode: str, *replies: WireReply, name: str = "", timeout: float = 10.0
     def play(stage: Stage) -> None:
         ask(stage, stage.play(*replies, mode=call), mode, timeout=timeout)
 
-    return Case(mode=mode, play=play, name=name, **more)
+    in_dify = any(reply.status == 200 for reply in replies)  # an error is the same in every profile
+    return Case(mode=mode, play=play, name=name, in_dify=in_dify, **more)
+
+
+def honest(mode: str, *, name: str = "", **more: Any) -> Case:
+    """One plain call to the live mock."""
+
+    def play(stage: Stage) -> None:
+        ask(stage, stage.live(mode.partition(".")[0]), mode, **more)
+
+    return Case(mode=mode, play=play, name=name)
 
 
 def struck(

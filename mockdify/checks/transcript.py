@@ -34,7 +34,6 @@ class Pause:
 
 
 Piece: TypeAlias = Send | Pause
-_MOMENT = Pause(0.001)
 _PAUSES = 6
 
 EVENT_STREAM = (("Content-Type", "text/event-stream; charset=utf-8"), ("X-Version", "1.16.1"))
@@ -58,17 +57,21 @@ class WireReply:
         """All bytes, pauses left out."""
         return b"".join(piece.data for piece in self.pieces if isinstance(piece, Send))
 
-    def cut(self, at: Iterable[int]) -> WireReply:
+    def cut(self, at: Iterable[int], *, pause: float = 0.001) -> WireReply:
         """The same bytes, in pieces that end at the offsets *at* of the body.
 
         A moment passes at the first few borders: many clients join what they find waiting, and would never see a cut.
+
+        Args:
+            at: offsets; those outside the body are left out.
+            pause: seconds at each of those borders; a process that is busy with itself needs more than the usual.
         """
         body = self.body
         borders = sorted({0, len(body), *(k for k in at if 0 < k < len(body))})
         pieces: list[Piece] = []
         for number, (start, end) in enumerate(pairwise(borders)):
             if 0 < number <= _PAUSES:
-                pieces.append(_MOMENT)
+                pieces.append(Pause(pause))
             pieces.append(Send(body[start:end]))
         return replace(self, pieces=tuple(pieces))
 

@@ -59,6 +59,7 @@ def _adapter(target: str | None, command: str | None) -> Adapter:
 @click.option(
     "--patience", type=float, default=60.0, show_default=True, help="Seconds the suite timeouts waits at most."
 )
+@click.option("--profile", "served", default="1.16", show_default=True, help="What the mock serves: 1.16, 1.13, guide.")
 def check(  # noqa: PLR0917 - click calls it by name
     adapter: str | None,
     command: str | None,
@@ -72,6 +73,7 @@ def check(  # noqa: PLR0917 - click calls it by name
     wanted: str,
     save_failures: Path | None,
     patience: float,
+    served: str,
 ) -> None:
     """Hold a client to every rule and print the matrix. ADAPTER is module:object, file.py or a URL."""
     from rich.console import Console  # noqa: PLC0415 - not for --help
@@ -79,10 +81,14 @@ def check(  # noqa: PLR0917 - click calls it by name
     from mockdify.harness import baseline as baselines  # noqa: PLC0415
     from mockdify.harness import failures, runner  # noqa: PLC0415
     from mockdify.harness.reports import files, terminal  # noqa: PLC0415
+    from mockdify.profiles import profile_named  # noqa: PLC0415
 
     files.check_wanted(wanted)
     known = baselines.read(baseline) if baseline else None
     chosen = runner.rules_of(suite, only)
+    serving = profile_named(served)
+    if serving.is_projected and not (adapter or command):
+        raise MockdifyError(f"the reference client speaks Dify's API, not that of the profile {served}; give a client")
     client = _adapter(adapter, command)
     console = Console(highlight=False)
     try:
@@ -94,6 +100,7 @@ def check(  # noqa: PLR0917 - click calls it by name
                 seed=_seed(seed, profile),
                 examples=max_examples or runner.PROFILES[profile],
                 patience=patience,
+                profile=serving.name,
                 progress=progress,
             )
     finally:

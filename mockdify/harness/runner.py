@@ -15,6 +15,7 @@ from mockdify.errors import MockdifyError
 from mockdify.faults import CATALOGUE
 from mockdify.harness.adapters import Adapter
 from mockdify.harness.stage import Scene, Theatre
+from mockdify.profiles import profile_named
 
 _SHRINKING = 3.0
 """Seconds spent on making a failing example smaller: slow clients would take minutes."""
@@ -79,6 +80,7 @@ class Report:
     seed: int
     examples: int
     capabilities: frozenset[str]
+    profile: str = "1.16"
     cells: list[Cell] = field(default_factory=list)
     seconds: float = 0.0
     calls: int = 0
@@ -130,15 +132,19 @@ def check(
     seed: int = 0,
     examples: int = PROFILES["dev"],
     patience: float = 60.0,
+    profile: str = "1.16",
     progress: Callable[[Cell, int, int], object] = lambda *_: None,
     theatre: Theatre | None = None,
 ) -> Report:
     """Hold *adapter* to *rules*; every cell of the matrix is told to *progress* as it is known."""
     capabilities = adapter.capabilities()
-    report = Report(client=adapter.name, suite=suite, seed=seed, examples=examples, capabilities=capabilities)
+    report = Report(
+        client=adapter.name, suite=suite, seed=seed, examples=examples, capabilities=capabilities, profile=profile
+    )
     begun = time.monotonic()
     columns = [(rule, mode) for rule in rules for mode in dict.fromkeys(case.mode for case in rule.cases)]
-    with contextlib.nullcontext(theatre) if theatre is not None else Theatre(seed=seed) as stage:
+    with contextlib.nullcontext(theatre) if theatre is not None else Theatre(seed=seed, profile=profile) as stage:
+        report.profile = stage.profile
 
         def cell_of(rule: Rule, mode: str, client: Adapter = adapter) -> Cell:
             return _cell(stage, client, rule, mode, capabilities, seed=seed, examples=examples, patience=patience)
@@ -183,7 +189,7 @@ def _cell(
     for case in rule.cases:
         if case.mode != mode:
             continue
-        if (missing := _missing(case, capabilities)) is not None:
+        if (missing := _missing(rule, case, capabilities, theatre.profile)) is not None:
             reasons.append(missing)
             continue
         came = play(theatre, adapter, rule, case, seed=seed, examples=examples, patience=patience)
@@ -200,7 +206,11 @@ def _cell(
     return cell
 
 
-def _missing(case: Case, capabilities: frozenset[str]) -> str | None:
+def _missing(rule: Rule, case: Case, capabilities: frozenset[str], profile: str) -> str | None:
+    if profile not in rule.profiles:
+        return f"the rule does not hold for the profile {profile}"
+    if case.in_dify and profile_named(profile).is_projected:
+        return f"it plays an answer in Dify's words, and the profile {profile} has others"
     for need in (case.mode, *case.needs):
         if need not in capabilities:
             return f"the client has not said that it can do {need}"
@@ -278,9 +288,10 @@ def _explore(  # noqa: PLR0917 - one caller
         run = _once(theatre, adapter, case, example)
         count += len(run.outcomes)
         violations = _violations(rule, case, run)
-        if violations:
-            least = Finding(rule=rule, case=case, run=run, violations=violations, example=example, seed=seed)
-        return bool(violations)
+        if not violations or (least is not None and worst(violations) != least.verdict):
+            return False  # what breaks otherwise is another bug than the one that is being shrunk
+        least = Finding(rule=rule, case=case, run=run, violations=violations, example=example, seed=seed)
+        return True
 
     def try_one(example: Any) -> None:
         nonlocal until

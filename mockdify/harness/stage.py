@@ -35,6 +35,7 @@ class Theatre:
     """The servers, in one thread. A context manager; one is enough for a whole run of checks."""
 
     def __init__(self, *, seed: int = 0, profile: str = "1.16") -> None:
+        self.profile = profile
         self.template = template_of(Config(), Settings(seed=seed, profile=profile))
         self.engine = Engine(self.template, time=time.time)
         self.edge = Edge(self.engine)

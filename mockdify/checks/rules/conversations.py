@@ -192,7 +192,7 @@ def _left() -> Case:
         outcome = stage.abandon("chat", stage.play(stream(frames)), timeout=8.0, **args_for("chat.streaming"))
         stage.wait_until(lambda: all(x.ended != "open" for x in outcome.exchanges), 0.5)
 
-    return Case(mode="chat.streaming", play=play, needs=("abandon", "incremental"))
+    return Case(mode="chat.streaming", play=play, needs=("abandon", "incremental"), in_dify=True)
 
 
 def _let_go(run: Run) -> Iterator[Violation]:

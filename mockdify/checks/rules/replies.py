@@ -14,6 +14,7 @@ from mockdify.checks.scenes import (
     blocking,
     deltas,
     end,
+    honest,
     played,
     reply_in,
     streamed,
@@ -67,7 +68,7 @@ RULES: tuple[Rule, ...] = (
         fix="Read `answer`; join `message` or `agent_message` deltas; take a workflow's "
         "outputs from `workflow_finished`.",
         check=judge_run,
-        cases=tuple(played(mode, reply_in(mode)) for mode in MODES),
+        cases=tuple(case for mode in MODES for case in (played(mode, reply_in(mode)), honest(mode, name="live"))),
     ),
     Rule(
         id="REPLY-IDS-001",

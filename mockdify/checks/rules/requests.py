@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from mockdify.checks.judge import is_generation, judge_run
 from mockdify.checks.model import Case, Rule, Run, Stage, Violation
-from mockdify.checks.scenes import MODES, ask
+from mockdify.checks.scenes import MODES, ask, honest
 from mockdify.masking import mask_text
 
 if TYPE_CHECKING:
@@ -21,15 +21,6 @@ _QUERY = 'Grüße 你好 👋 "quoted" \\ \u2028 line\nbreak'
 
 def _generations(run: Run) -> list[Exchange]:
     return [exchange for exchange in run.exchanges if is_generation(exchange)]
-
-
-def _honest(mode: str, **more: Any) -> Case:
-    """One plain call to the live mock."""
-
-    def play(stage: Stage) -> None:
-        ask(stage, stage.live(mode.partition(".")[0]), mode, **more)
-
-    return Case(mode=mode, play=play)
 
 
 def _turns(mode: str, turns: int = 2, **more: Any) -> Case:
@@ -175,16 +166,17 @@ RULES: tuple[Rule, ...] = (
         threads=("langgenius/dify#15706", "imfangs/dify-java-client#78", "AstrBotDevs/AstrBot#971"),
         fix="Send exactly `Bearer `, one blank and the key; strip white space when the key is read.",
         check=_bearer,
-        cases=tuple(map(_honest, MODES)),
+        cases=tuple(map(honest, MODES)),
     ),
     Rule(
         id="REQ-TYPE-001",
+        profiles=("1.16", "1.13"),
         severity="must",
         says="A JSON body comes with Content-Type application/json.",
         because="Dify refuses any other type with 415 `unsupported_media_type`.",
         fix="Use your library's JSON argument, or set the header yourself.",
         check=_json_type,
-        cases=tuple(map(_honest, MODES)),
+        cases=tuple(map(honest, MODES)),
     ),
     Rule(
         id="REQ-BODY-001",
@@ -194,7 +186,7 @@ RULES: tuple[Rule, ...] = (
         threads=("langgenius/dify#8795", "langgenius/dify#4291", "strukto-ai/mirage#229"),
         fix="Send `inputs` even when it is empty, and always `user`.",
         check=_on_contract,
-        cases=tuple(map(_honest, MODES)),
+        cases=tuple(map(honest, MODES)),
     ),
     Rule(
         id="REQ-MODE-001",
@@ -205,7 +197,7 @@ RULES: tuple[Rule, ...] = (
         threads=("langgenius/dify#16012", "langgenius/dify#13699"),
         fix="Pass the caller's choice through.",
         check=_mode,
-        cases=tuple(map(_honest, MODES)),
+        cases=tuple(map(honest, MODES)),
     ),
     Rule(
         id="REQ-QUERY-001",
@@ -214,7 +206,7 @@ RULES: tuple[Rule, ...] = (
         because="A query that is put together by hand breaks its JSON or loses characters.",
         fix="Encode the body with a JSON library, as UTF-8.",
         check=_query,
-        cases=tuple(_honest(mode, query=_QUERY) for mode in _CHAT),
+        cases=tuple(honest(mode, query=_QUERY) for mode in _CHAT),
     ),
     Rule(
         id="REQ-USER-001",
@@ -240,6 +232,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="REQ-INPUTS-001",
+        profiles=("1.16", "1.13"),
         severity="must",
         says="`inputs` are sent with every turn, as given.",
         because="Dify validates and uses them in each turn, and answers 400 when they are missing.",
@@ -256,7 +249,7 @@ RULES: tuple[Rule, ...] = (
         threads=("canonical/ubuntu.com#16555", "Kludex/cassetter#85"),
         fix="Never put the key in a query string; mask it in messages.",
         check=_key_hidden,
-        cases=tuple(map(_honest, MODES)),
+        cases=tuple(map(honest, MODES)),
     ),
     Rule(
         id="REQ-AGENT-001",

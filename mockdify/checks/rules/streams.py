@@ -49,9 +49,15 @@ def _with(mode: str, extra: bytes, *places: int) -> WireReply:
 
 
 def _as(mode: str, change: Callable[[bytes], bytes], name: str = "") -> Case:
-    """The plain stream with its bytes changed, in pieces of a few bytes."""
+    """The plain stream with its bytes changed: asked for twice, in one piece and in pieces of a few bytes."""
     body = b"".join(change(frame) for frame in _frames(mode))
-    return played(mode, stream([body]), stream([body]).cut(range(7, len(body), 7)), name=name)
+    call = mode.partition(".")[0]
+
+    def play(stage: Stage) -> None:
+        for reply in (stream([body]), stream([body]).cut(range(7, len(body), 7))):
+            ask(stage, stage.play(reply, mode=call), mode)
+
+    return Case(mode=mode, play=play, name=name, in_dify=True)
 
 
 def _ends(end_: End, *, mode: str, after: int = 3, name: str, timeout: float = 10.0) -> Case:
@@ -77,6 +83,7 @@ def _framing(mode: str, *kinds: str) -> Case:
         mode=mode,
         play=play,
         examples=examples,
+        in_dify=True,
         check=_as_uncut,
         told=lambda framings: framings[-1].told(),
         simpler=_simpler,
@@ -116,7 +123,7 @@ def _in_general(mode: str) -> Case:
     def play(stage: Stage, frames: list[bytes]) -> None:
         ask(stage, stage.play(stream(frames), mode=mode.partition(".")[0]), mode)
 
-    return Case(mode=mode, play=play, examples=examples, told=_told)
+    return Case(mode=mode, play=play, examples=examples, told=_told, in_dify=True)
 
 
 def _told(frames: list[bytes]) -> str:
@@ -261,6 +268,7 @@ RULES: tuple[Rule, ...] = (
     ),
     Rule(
         id="SSE-AGENT-002",
+        profiles=("1.16",),
         severity="must",
         says="The closing `message` of a New Agent app is not appended to the deltas.",
         because="It repeats the whole answer: a client that joins both kinds gives the answer twice.",
@@ -319,7 +327,14 @@ RULES: tuple[Rule, ...] = (
         fix="Keep the bytes of an unfinished line until the rest comes; decode whole lines, "
         "or use an incremental decoder.",
         check=judge_run,
-        cases=tuple(map(_framing, _STREAMING)),
+        cases=(
+            *map(_framing, _STREAMING),
+            played(
+                "chat.streaming",
+                stream(_frames("chat.streaming")).cut(range(7, 2_000, 7), pause=0.1),
+                name="seven bytes",
+            ),
+        ),
         bugs=("splits-on-chunks", "decodes-each-chunk"),
     ),
     Rule(

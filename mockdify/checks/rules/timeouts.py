@@ -18,7 +18,7 @@ def _measured(mode: str, *replies: WireReply) -> Case:
         stage.run.notes["patience"] = stage.patience
         stage.watch(call, stage.play(*replies, mode=call), **args_for(mode))
 
-    return Case(mode=mode, play=play)
+    return Case(mode=mode, play=play, in_dify=any(reply.status for reply in replies))
 
 
 def _unconnected(mode: str) -> Case:

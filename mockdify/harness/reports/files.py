@@ -23,6 +23,7 @@ def as_json(report: Report) -> dict[str, Any]:
     return {
         "client": report.client,
         "suite": report.suite,
+        "profile": report.profile,
         "seed": report.seed,
         "examples": report.examples,
         "capabilities": sorted(report.capabilities),

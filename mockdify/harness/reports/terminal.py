@@ -123,7 +123,10 @@ def _print_sum(report: Report, console: Console, compared: Compared | None) -> N
     counts: Counter[str] = Counter(cell.verdict for cell in report.cells)
     told = ", ".join(f"{counts[verdict]} {verdict}" for verdict in _STYLES if counts[verdict])
     console.print()
-    console.print(f"{report.client}, suite {report.suite}: {told}", highlight=False, markup=False, soft_wrap=True)
+    shown = "" if report.profile == "1.16" else f", profile {report.profile}"
+    console.print(
+        f"{report.client}, suite {report.suite}{shown}: {told}", highlight=False, markup=False, soft_wrap=True
+    )
     missing = [one for one in CAPABILITIES if one not in report.capabilities]
     if missing:
         console.print(
