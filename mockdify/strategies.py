@@ -81,10 +81,10 @@ class Framing:
     pings: tuple[int, ...] = ()
     """A ping goes before the frames of these numbers."""
 
-    def reply(self) -> WireReply:
-        """The stream in its pieces."""
+    def reply(self, *, pause: float = 0.001) -> WireReply:
+        """The stream in its pieces, the first few of them *pause* seconds apart."""
         whole = stream(self.frames())
-        return whole if self.cuts is None else whole.cut(self.cuts)
+        return whole if self.cuts is None else whole.cut(self.cuts, pause=pause)
 
     def frames(self) -> list[bytes]:
         """The stream's frames, uncut."""

@@ -47,6 +47,8 @@ class Truth:
     outputs: Any = None
     usage: Any = None
     words: str = ""
+    unfinished: bool = False
+    """Whether all that was sent is right as far as it goes."""
 
 
 def is_generation(exchange: Exchange) -> bool:
@@ -156,7 +158,8 @@ class _Heard:
 
     def broken(self, words: str = "") -> Truth:
         """The end did not come, or what came cannot be trusted."""
-        return Truth(kind="broken", texts=self._texts, words=words or f"a stream without {self._terminal}")
+        missing = f"a stream without {self._terminal}"
+        return Truth(kind="broken", texts=self._texts, words=words or missing, unfinished=not words)
 
     def answer(self) -> Truth:
         """The end came."""
@@ -213,8 +216,25 @@ def judge(outcome: Outcome) -> Iterator[Violation]:
         yield from _answered(outcome, truth)
     elif outcome.ok:
         yield Violation(verdict="silent-loss", words=f"{_given(truth)}, the client reported {outcome}")
+    elif truth.unfinished and _choked(outcome, asked[-1]):
+        words = (
+            f"given a stream that was still being sent, the client fell over: {outcome.error and outcome.error.message}"
+        )
+        yield Violation(verdict="crashed", words=words)
     else:
         yield from _reported(outcome, truth)
+
+
+def _choked(outcome: Outcome, exchange: Exchange) -> bool:
+    """Whether a parser gave up, and the client left, before the server had said all, and before the limit was up."""
+    error = outcome.error
+    return (
+        exchange.ended in ("client gone", "open")
+        and error is not None
+        and error.kind == "protocol"
+        and _PARSER.search(error.message) is not None
+        and outcome.seconds < 0.9 * outcome.call.timeout
+    )
 
 
 def _given(truth: Truth) -> str:

@@ -188,6 +188,11 @@ class Stage(Protocol):
     patience: float
     """Seconds a client is watched when its own timeouts are measured."""
 
+    @property
+    def moment(self) -> float:
+        """Seconds between two pieces that this client sees as two: longer for one that starts a process a call."""
+        ...
+
     def live(self, app: str = "chat") -> Place:
         """The app called *app* of a fresh workspace of the mock."""
         ...

@@ -27,6 +27,9 @@ from mockdify.workspace import Workspace
 __all__ = ["Scene", "Theatre"]
 
 T = TypeVar("T")
+_MOMENT, _LONG_MOMENT = 0.001, 0.02
+_SLOW = 0.03
+"""Seconds a call takes at least to a client that is slow to take up what has come: it joins what it finds waiting."""
 _NOBODY = "app-nobody-listens"
 _KEY = "app-{app}-check-{number:06x}"
 
@@ -41,6 +44,8 @@ class Theatre:
         self.edge = Edge(self.engine)
         self.player = Player()
         self._numbers = itertools.count(1)
+        self.quickest: dict[str, float] = {}
+        """Seconds of the quickest call of each adapter."""
         self._loop = asyncio.new_event_loop()
         self.pool = ThreadPoolExecutor(8, "adapter calls")
         self._thread = threading.Thread(target=self._loop.run_forever, daemon=True, name="mockdify stage")
@@ -148,6 +153,16 @@ class Scene:
         self._theatre.quickly(lambda: workspace.script.add(Answer(**rule), app=app))
 
     # ------------------------------------------------------------------ the client
+    @property
+    def moment(self) -> float:
+        """Seconds between two pieces that this client sees as two."""
+        return _MOMENT if self._theatre.quickest.get(self._adapter.name, 0.0) < _SLOW else _LONG_MOMENT
+
+    def _timed(self, outcome: Outcome) -> None:
+        if outcome.ok:
+            known = self._theatre.quickest
+            known[self._adapter.name] = min(outcome.seconds, known.get(self._adapter.name, outcome.seconds))
+
     def call(self, call: str, place: Place, /, *, timeout: float = 10.0, **args: Any) -> Outcome:
         """One call."""
         return self._called(Call(name=call, place=place, args=args, timeout=timeout))
@@ -172,6 +187,7 @@ class Scene:
                 f"adapter {self._adapter.name} neither answered {call.name!r} within {call.timeout:g} s "
                 "nor sent a request"
             )
+        self._timed(outcome)
         self.run.outcomes.append(outcome)
         return outcome
 
@@ -188,6 +204,8 @@ class Scene:
             mine = booked.get(call.place.api_key)
             user = call.args.get("user")
             outcome.exchanges = [x for x in new if (x in mine if mine is not None else x.user == user)]
+        for outcome in outcomes:
+            self._timed(outcome)
         self.run.outcomes += outcomes
         return outcomes
 

@@ -129,7 +129,6 @@ def test_on_the_guides_own_profile(guide, client, *, name, rule, mode, case, ver
         ("SSE-FRAME-002", "one chunk", "held", ""),
         ("SSE-FRAME-001", "seven bytes", "crashed", "SyntaxError"),
         ("SSE-FRAME-004", "", "crashed", "SyntaxError"),
-        ("SSE-FRAME-004", "fault chop", "crashed", "SyntaxError"),
         ("SSE-ERROR-001", "after deltas", "silent-loss", "given an error event"),
         ("SSE-CUT-001", "all but the end", "silent-loss", "given a stream without message_end"),
         ("ERR-HTTP-001", "fault rate-limit", "silent-loss", "given 429 too_many_requests"),

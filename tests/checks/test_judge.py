@@ -36,6 +36,22 @@ def failure(kind, **more):
 
 
 @pytest.mark.parametrize(
+    ("ended", "message", "seconds", "verdicts"),
+    [
+        ("client gone", "SyntaxError: Unexpected end of JSON input", 0.1, ["crashed"]),
+        ("open", "JSONDecodeError: Expecting value", 0.1, ["crashed"]),
+        ("complete", "JSONDecodeError: Expecting value", 0.1, []),
+        ("client gone", "no end event", 0.1, []),
+        ("client gone", "JSONDecodeError: Expecting value", 9.9, []),
+    ],
+)
+def test_a_parser_that_gives_up_before_the_server_does_is_a_crash(ended, message, seconds, verdicts):
+    said = outcome(CUT, **failure("protocol", message=message), seconds=seconds)
+    said.exchanges[0].ended = ended
+    assert [violation.verdict for violation in judge(said)] == verdicts
+
+
+@pytest.mark.parametrize(
     ("reply", "said", "verdict"),
     [
         (WHOLE, {"ok": True, "text": TEXT}, None),

@@ -76,7 +76,7 @@ def _framing(mode: str, *kinds: str) -> Case:
 
     def play(stage: Stage, framings: list[Any]) -> None:
         every = (replace(framings[0], cuts=None), *framings)
-        places = [stage.play(framing.reply(), mode=call) for framing in every]
+        places = [stage.play(framing.reply(pause=stage.moment), mode=call) for framing in every]
         stage.together([Call(name=call, place=place, args=args_for(mode)) for place in places])
 
     return Case(
