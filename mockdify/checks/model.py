@@ -132,6 +132,10 @@ class Outcome:
     started: float = 0.0
     seconds: float = 0.0
     exchanges: list[Exchange] = field(default_factory=list)
+    abandon: bool = False
+    """Whether the client was asked to stop at its first delta."""
+    watched: float | None = None
+    """Seconds it was watched, where that was not its limit."""
 
     def __str__(self) -> str:
         if self.hung:
@@ -167,10 +171,10 @@ class Run:
     exchanges: list[Exchange] = field(default_factory=list)
     notes: dict[str, Any] = field(default_factory=dict)
     """What the scene wants its check to know."""
-    ended: dict[int, str] = field(default_factory=dict)
-    """How each exchange stood (by `id`) when the scene was over, before its set was taken down."""
-    replies: list[tuple[WireReply, ...]] = field(default_factory=list)
-    """The transcripts that were played, place by place."""
+    sent: dict[int, Callable[[], WireReply]] = field(default_factory=dict)
+    """Gives how an exchange (by `id`) was answered, as a transcript that plays again."""
+    together: list[tuple[int, int]] = field(default_factory=list)
+    """Which outcomes were of calls made at once: from, to."""
 
     @property
     def last(self) -> Outcome:
@@ -197,8 +201,11 @@ class Stage(Protocol):
         """The app called *app* of a fresh workspace of the mock."""
         ...
 
-    def play(self, *replies: WireReply, mode: str = "chat") -> Place:
-        """A place that plays *replies*, one for each request that generates; the last one again and again."""
+    def play(self, *replies: WireReply, mode: str = "chat", others: Sequence[tuple[str, str, WireReply]] = ()) -> Place:
+        """A place that plays *replies*, one for each request that generates; the last one again and again.
+
+        *others* are method, path and reply of requests that do not generate; those it does not name are just accepted.
+        """
         ...
 
     def nowhere(self) -> Place:

@@ -24,6 +24,8 @@ class Send:
     """Bytes that go out in one write (one HTTP chunk)."""
 
     data: bytes
+    raw: bool = False
+    """Whether they stand outside all framing, with no chunk around them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +53,30 @@ class WireReply:
     end: End = "complete"
     extra_length: int = 0
     """How much longer than the truth Content-Length is."""
+    reason: str = ""
+    """The words behind the status; none: the usual ones."""
+    delay: float = 0.0
+    """Seconds before the status line."""
 
     @property
     def body(self) -> bytes:
         """All bytes, pauses left out."""
-        return b"".join(piece.data for piece in self.pieces if isinstance(piece, Send))
+        return b"".join(self._sends)
+
+    @property
+    def _sends(self) -> Iterable[bytes]:
+        return (piece.data for piece in self.pieces if isinstance(piece, Send))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether it goes out at once, whole, framed as it should be, and the connection may be kept."""
+        return (
+            self.status > 0
+            and self.end == "complete"
+            and self.framing != "close"
+            and not self.delay
+            and not any(isinstance(piece, Pause) or piece.raw for piece in self.pieces)
+        )
 
     def cut(self, at: Iterable[int], *, pause: float = 0.001) -> WireReply:
         """The same bytes, in pieces that end at the offsets *at* of the body.
@@ -77,9 +98,11 @@ class WireReply:
 
     def as_json(self) -> dict[str, Any]:
         """As plain JSON; bytes that are no UTF-8 in base64."""
-        steps = [{"wait": p.seconds} if isinstance(p, Pause) else _sent(p.data) for p in self.pieces]
+        steps = [{"wait": p.seconds} if isinstance(p, Pause) else _sent(p) for p in self.pieces]
         return {
             "status": self.status,
+            "reason": self.reason,
+            "delay": self.delay,
             "headers": [list(pair) for pair in self.headers],
             "framing": self.framing,
             "steps": steps,
@@ -90,7 +113,10 @@ class WireReply:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> WireReply:
         """Back from `as_json`."""
-        pieces = tuple(Pause(step["wait"]) if "wait" in step else Send(_bytes(step)) for step in data["steps"])
+        pieces = tuple(
+            Pause(step["wait"]) if "wait" in step else Send(_bytes(step), step.get("raw", False))
+            for step in data["steps"]
+        )
         return cls(
             status=data["status"],
             headers=tuple((name, value) for name, value in data["headers"]),
@@ -98,17 +124,20 @@ class WireReply:
             framing=data["framing"],
             end=data["end"],
             extra_length=data.get("extra_length", 0),
+            reason=data.get("reason", ""),
+            delay=data.get("delay", 0.0),
         )
 
 
-def _sent(data: bytes) -> dict[str, str]:
+def _sent(piece: Send) -> dict[str, Any]:
+    raw = {"raw": True} if piece.raw else {}
     try:
-        return {"send": data.decode()}
+        return {"send": piece.data.decode(), **raw}
     except UnicodeDecodeError:
-        return {"base64": base64.b64encode(data).decode()}
+        return {"base64": base64.b64encode(piece.data).decode(), **raw}
 
 
-def _bytes(step: Mapping[str, str]) -> bytes:
+def _bytes(step: Mapping[str, Any]) -> bytes:
     return base64.b64decode(step["base64"]) if "base64" in step else step["send"].encode()
 
 

@@ -155,7 +155,7 @@ def rerun(failure: Path, adapter: str | None, command: str | None, server: Path 
     client = _adapter(adapter, command)
     try:
         client.capabilities()
-        with Theatre(seed=saved.seed) as theatre:
+        with Theatre(seed=saved.seed, profile=saved.profile) as theatre:
             came = runner.play(theatre, client, rule, saved.case(original))
     finally:
         client.close()
@@ -163,7 +163,9 @@ def rerun(failure: Path, adapter: str | None, command: str | None, server: Path 
     click.echo(f"{saved.rule} {saved.mode}: {verdict} (saved as {saved.verdict})")
     for violation in came.finding.violations if came.finding else ():
         click.echo(f"  ✗ {violation.words}")
-    if str(server) == "-":
+    if saved.data.get("nobody") and not saved.data.get("full"):
+        click.echo("for a bug report: nobody listens there; any port without a server does it")
+    elif str(server) == "-":
         click.echo(source)
     else:
         write_whole(path, source)

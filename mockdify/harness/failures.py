@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from mockdify.checks.judge import is_generation, truth_of
-from mockdify.checks.model import Call, Case, Rule, Stage
-from mockdify.checks.transcript import End, Pause, Piece, Send, WireReply
+from mockdify.checks.judge import is_generation
+from mockdify.checks.model import Call, Case, Outcome, Place, Rule, Stage
+from mockdify.checks.transcript import WireReply
 from mockdify.errors import MockdifyError
 from mockdify.writing import write_whole
 
@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 __all__ = ["Saved", "read", "save", "save_all"]
 
 _FORMAT = "mockdify failure 1"
-_CLEAN = {"cut", "no-end"}
-"""Faults that break a reply off with a proper last chunk."""
-_DROPPED = {"date", "content-length", "transfer-encoding", "connection"}
 
 
 class Saved:
@@ -37,20 +34,54 @@ class Saved:
         self.mode: str = data["mode"]
         self.seed: int = data["seed"]
         self.app_mode: str = data["app_mode"]
+        self.profile: str = data.get("profile", "1.16")
         self.replies = tuple(map(WireReply.from_json, data["replies"]))
+        self.others = tuple(
+            (one["method"], one["path"], WireReply.from_json(one["reply"])) for one in data.get("others", ())
+        )
 
     def case(self, original: Case | None) -> Case:
         """The case that plays this failure and nothing else."""
 
         def play(stage: Stage) -> None:
-            nobody = self.data.get("nobody")
-            place = stage.nowhere() if nobody else stage.play(*self.replies, mode=self.app_mode)
-            for call in self.data["calls"]:
-                stage.call(call["call"], place, timeout=call["timeout"], **call["args"])
+            calls = self.data["calls"]
+            place = self._place(stage)
+            at_once = dict(self.data.get("together", ()))
+            number = asked = 0
+            while number < len(calls):
+                some = calls[number : at_once.get(number, number + 1)]
+                if some[1:]:
+                    # Each has a key of its own: which of them comes first is nobody's to say.
+                    stage.together([self._apart(stage, one, asked) for one in some])
+                else:
+                    _called(stage, place, some[0])
+                asked += sum(one.get("asked", 0) for one in some)
+                number += len(some)
 
         # A sweep compares many framings; one alone is judged by itself.
         kept = original.check if original is not None and original.examples is None else None
         return Case(mode=self.mode, play=play, name=self.data.get("case", ""), check=kept)
+
+    def _place(self, stage: Stage) -> Place:
+        if self.data.get("full"):
+            return stage.full()
+        if self.data.get("nobody"):
+            return stage.nowhere()
+        return stage.play(*self.replies, mode=self.app_mode, others=self.others)
+
+    def _apart(self, stage: Stage, call: Mapping[str, Any], asked: int) -> Call:
+        mine = self.replies[asked : asked + call["asked"]] or self.replies[-1:]
+        place = stage.play(*mine, mode=self.app_mode)
+        return Call(name=call["call"], place=place, args=call["args"], timeout=call["timeout"])
+
+
+def _called(stage: Stage, place: Place, call: Mapping[str, Any]) -> None:
+    name, args = call["call"], call["args"]
+    if call.get("watched"):
+        stage.run.notes["patience"] = stage.patience = call["watched"]
+        stage.watch(name, place, **args)
+    else:
+        (stage.abandon if call.get("abandon") else stage.call)(name, place, timeout=call["timeout"], **args)
 
 
 def read(path: Path) -> Saved:
@@ -71,7 +102,7 @@ def save(finding: Finding) -> dict[str, Any]:
     run = finding.run
     bad = _broken_call(finding)
     outcomes = run.outcomes if bad is None else [bad]
-    exchanges = [x for outcome in outcomes for x in outcome.exchanges if is_generation(x)]
+    exchanges = [x for outcome in outcomes for x in outcome.exchanges]
     return {
         "format": _FORMAT,
         "rule": finding.rule.id,
@@ -82,21 +113,24 @@ def save(finding: Finding) -> dict[str, Any]:
         "mode": finding.case.mode,
         "case": finding.case.name,
         "app_mode": outcomes[0].call.place.mode if outcomes else "chat",
+        "profile": finding.profile,
         "seed": finding.seed,
         "nobody": not run.exchanges,
-        "calls": [_call(outcome.call) for outcome in outcomes],
-        "replies": [
-            reply.as_json()
-            for reply in (
-                _played(finding, bad) or tuple(_replayable(x, run.ended.get(id(x), x.ended)) for x in exchanges)
-            )
+        "full": bool(run.notes.get("full")),
+        "calls": [_call(outcome) for outcome in outcomes],
+        "together": [list(pair) for pair in run.together] if bad is None else [],
+        "replies": [run.sent[id(x)]().as_json() for x in exchanges if is_generation(x)],
+        "others": [
+            {"method": x.method, "path": x.path, "reply": run.sent[id(x)]().as_json()}
+            for x in exchanges
+            if not is_generation(x)
         ],
         "outcomes": [str(outcome) for outcome in outcomes],
-        "requests": [_request(exchange) for outcome in outcomes for exchange in outcome.exchanges],
+        "requests": [_request(exchange) for exchange in exchanges],
     }
 
 
-def _broken_call(finding: Finding) -> Any:
+def _broken_call(finding: Finding) -> Outcome | None:
     """The call that went wrong, when one alone did: of a sweep only that one is saved."""
     if finding.case.examples is None or finding.rule.id.startswith("CONV"):
         return None
@@ -106,16 +140,15 @@ def _broken_call(finding: Finding) -> Any:
     return bad[-1] if bad else None
 
 
-def _played(finding: Finding, bad: Any) -> tuple[WireReply, ...]:
-    """The transcript as it was written, where there was one: it knows pauses and borders better than a journal."""
-    run = finding.run
-    if bad is not None and len(run.replies) == len(run.outcomes):
-        return run.replies[run.outcomes.index(bad)]
-    return run.replies[0] if len(run.replies) == 1 else ()
-
-
-def _call(call: Call) -> dict[str, Any]:
-    return {"call": call.name, "args": dict(call.args), "timeout": call.timeout}
+def _call(outcome: Outcome) -> dict[str, Any]:
+    call = outcome.call
+    found = {
+        "call": call.name,
+        "args": dict(call.args),
+        "timeout": call.timeout,
+        "asked": sum(map(is_generation, outcome.exchanges)),
+    }
+    return found | {key: value for key in ("abandon", "watched") if (value := getattr(outcome, key))}
 
 
 def _request(exchange: Exchange) -> dict[str, Any]:
@@ -126,38 +159,6 @@ def _request(exchange: Exchange) -> dict[str, Any]:
         "headers": asked.headers,
         "body": asked.body.decode("utf-8", "replace"),
     }
-
-
-def _replayable(exchange: Exchange, ended: str) -> WireReply:
-    """What a live exchange sent, as a transcript."""
-    pieces: list[Piece] = list(_pieces(exchange))
-    end: End = "complete"
-    if ended in ("aborted", "reset") and exchange.fault not in _CLEAN:
-        end = "reset"
-    elif ended == "open" or (ended == "client gone" and not _is_whole(exchange)):
-        end = "hang"
-    return WireReply(
-        status=exchange.status,
-        headers=tuple((name, value) for name, value in exchange.headers if name.lower() not in _DROPPED),
-        pieces=tuple(pieces),
-        framing="chunked" if exchange.is_stream else "length",
-        end=end,
-    )
-
-
-def _is_whole(exchange: Exchange) -> bool:
-    """Whether all had been sent when the client left: many leave at the end event."""
-    return truth_of(exchange, "").kind != "broken" or truth_of(exchange, "workflow").kind != "broken"
-
-
-def _pieces(exchange: Exchange) -> Iterator[Piece]:
-    body, before = exchange.body, 0.0
-    for offset, at, length in exchange.writes:
-        if at - before > 30:
-            yield Pause(round((at - before) / 1000, 3))
-        before = at
-        if length:
-            yield Send(body[offset : offset + length])
 
 
 def save_all(report: Report, folder: Path) -> list[Path]:

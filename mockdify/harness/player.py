@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from mockdify.checks.transcript import Pause, WireReply, whole
 from mockdify.http import Request
 from mockdify.journal import Exchange, Journal
+from mockdify.profiles import Profile
 from mockdify.wire import REASONS
 
 __all__ = ["Booking", "Player"]
@@ -40,8 +41,11 @@ _CONVERSATION = {
 class Booking:
     """The replies of one key, and the exchanges that came of it."""
 
-    def __init__(self, replies: Sequence[WireReply]) -> None:
+    def __init__(self, replies: Sequence[WireReply], others: Sequence[tuple[str, str, WireReply]] = ()) -> None:
         self._replies = list(replies)
+        self._others = list(others)
+        self.sent: dict[int, WireReply] = {}
+        """What each exchange (by `id`) was answered."""
         self.journal = Journal(time.time)
         self.exchanges: list[Exchange] = []
         self.connections: set[_Connection] = set()
@@ -53,12 +57,23 @@ class Booking:
         self.asked += 1
         return reply
 
+    def aside(self, request: Request) -> WireReply:
+        """The reply to a request that does not generate: as it was once answered, or enough to go on."""
+        for number, (method, path, reply) in enumerate(self._others):
+            if (method, path) == (request.method, request.path):
+                if any(other[:2] == (method, path) for other in self._others[number + 1 :]):
+                    del self._others[number]
+                return reply
+        return _plain(request)
+
 
 class Player:
     """The server. Its methods belong to its loop's thread, but for `book` and `drop`."""
 
-    def __init__(self) -> None:
+    def __init__(self, profile: Profile | None = None) -> None:
         self._bookings: dict[str, Booking] = {}
+        self.profile = profile
+        """In whose words the transcripts are, when those are not Dify's."""
         self._server: asyncio.Server | None = None
         self.port = 0
 
@@ -159,14 +174,11 @@ class _Connection(asyncio.Protocol):
         else:
             booking.exchanges.append(exchange)
             booking.connections.add(self)
-            exchange.user = _user(request)
-            reply = booking.next() if _generates(request) else _plain(request)
+            exchange.user, exchange.profile = _user(request), self._player.profile
+            reply = booking.next() if _generates(request) else booking.aside(request)
+            booking.sent[id(exchange)] = reply
         keep = (request.header("connection") or "").lower() != "close"
-        if (
-            reply.end == "complete"
-            and not any(isinstance(piece, Pause) for piece in reply.pieces)
-            and reply.framing != "close"
-        ):
+        if reply.is_plain:
             self._play_now(reply, exchange, keep)
         else:
             self._task = asyncio.ensure_future(self._play(reply, exchange, keep))
@@ -174,7 +186,7 @@ class _Connection(asyncio.Protocol):
     # ------------------------------------------------------------------ a reply
     def _head(self, reply: WireReply, exchange: Exchange, keep: bool) -> bytes:
         exchange.status, exchange.headers = reply.status, reply.headers
-        lines = [f"HTTP/1.1 {reply.status} {REASONS.get(reply.status, 'Status')}"]
+        lines = [f"HTTP/1.1 {reply.status} {reply.reason or REASONS.get(reply.status, 'Status')}"]
         lines += [f"{name}: {value}" for name, value in reply.headers]
         if reply.framing == "chunked":
             lines.append("Transfer-Encoding: chunked")
@@ -204,13 +216,15 @@ class _Connection(asyncio.Protocol):
 
     async def _play(self, reply: WireReply, exchange: Exchange, keep: bool) -> None:
         with contextlib.suppress(ConnectionError):
+            if reply.delay:
+                await asyncio.sleep(reply.delay)
             if reply.status:
                 self._write(self._head(reply, exchange, keep))
             for piece in reply.pieces:
                 if isinstance(piece, Pause):
                     await asyncio.sleep(piece.seconds)
                 else:
-                    self._piece(piece.data, reply, exchange)
+                    self._piece(piece.data, reply, exchange, raw=piece.raw)
                     if reply.framing == "close":
                         await asyncio.sleep(0.002)  # or the kernel joins the pieces
             while reply.end == "pings":
@@ -236,9 +250,10 @@ class _Connection(asyncio.Protocol):
         exchange.close("reset" if reply.end == "reset" else "aborted")
         self.break_off(reply.end)
 
-    def _piece(self, data: bytes, reply: WireReply, exchange: Exchange) -> None:
+    def _piece(self, data: bytes, reply: WireReply, exchange: Exchange, *, raw: bool = False) -> None:
         exchange.note(data, time.time())
-        self._write(b"%x\r\n%b\r\n" % (len(data), data) if reply.framing == "chunked" else data)
+        framed = reply.framing == "chunked" and not raw
+        self._write(b"%x\r\n%b\r\n" % (len(data), data) if framed else data)
 
     def _write(self, data: bytes) -> None:
         if self._transport is None or self._transport.is_closing():

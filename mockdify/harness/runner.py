@@ -43,6 +43,7 @@ class Finding:
     violations: list[Violation]
     example: Any = None
     seed: int = 0
+    profile: str = "1.16"
 
     @property
     def verdict(self) -> Verdict:
@@ -244,7 +245,9 @@ def play(
         return Played(calls=count, finding=least)
     run = _once(theatre, adapter, case, patience=patience)
     violations = _violations(rule, case, run)
-    finding = Finding(rule=rule, case=case, run=run, violations=violations, seed=seed) if violations else None
+    finding = None
+    if violations:
+        finding = Finding(rule=rule, case=case, run=run, violations=violations, seed=seed, profile=theatre.profile)
     return Played(calls=len(run.outcomes), finding=finding, measured=run.notes.get("measured", ""))
 
 
@@ -290,7 +293,15 @@ def _explore(  # noqa: PLR0917 - one caller
         violations = _violations(rule, case, run)
         if not violations or (least is not None and worst(violations) != least.verdict):
             return False  # what breaks otherwise is another bug than the one that is being shrunk
-        least = Finding(rule=rule, case=case, run=run, violations=violations, example=example, seed=seed)
+        least = Finding(
+            rule=rule,
+            case=case,
+            run=run,
+            violations=violations,
+            example=example,
+            seed=seed,
+            profile=theatre.profile,
+        )
         return True
 
     def try_one(example: Any) -> None:

@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any, Self, TypeVar
 
 from mockdify.assemble import template_of
@@ -16,10 +17,11 @@ from mockdify.checks.judge import is_generation
 from mockdify.checks.model import Call, Case, Outcome, Place, Run
 from mockdify.checks.transcript import WireReply
 from mockdify.config import Config, Settings
-from mockdify.engine import Engine
 from mockdify.harness.adapters import Adapter, AdapterError
 from mockdify.harness.player import Booking, Player
+from mockdify.harness.tape import TapingEngine
 from mockdify.journal import Exchange
+from mockdify.profiles import profile_named
 from mockdify.script import Rule as Answer
 from mockdify.server import Edge
 from mockdify.workspace import Workspace
@@ -27,6 +29,12 @@ from mockdify.workspace import Workspace
 __all__ = ["Scene", "Theatre"]
 
 T = TypeVar("T")
+
+
+def _given(reply: WireReply) -> WireReply:
+    return reply
+
+
 _MOMENT, _LONG_MOMENT = 0.001, 0.02
 _SLOW = 0.03
 """Seconds a call takes at least to a client that is slow to take up what has come: it joins what it finds waiting."""
@@ -40,9 +48,10 @@ class Theatre:
     def __init__(self, *, seed: int = 0, profile: str = "1.16") -> None:
         self.profile = profile
         self.template = template_of(Config(), Settings(seed=seed, profile=profile))
-        self.engine = Engine(self.template, time=time.time)
+        self.engine = TapingEngine(self.template, time=time.time)
         self.edge = Edge(self.engine)
-        self.player = Player()
+        serving = profile_named(profile)
+        self.player = Player(serving if serving.is_projected else None)
         self._numbers = itertools.count(1)
         self.quickest: dict[str, float] = {}
         """Seconds of the quickest call of each adapter."""
@@ -112,13 +121,12 @@ class Scene:
             )
         return self._workspace
 
-    def play(self, *replies: WireReply, mode: str = "chat") -> Place:
-        """A place that plays *replies*."""
+    def play(self, *replies: WireReply, mode: str = "chat", others: Sequence[tuple[str, str, WireReply]] = ()) -> Place:
+        """A place that plays *replies*, and *others* (method, path, reply) to what does not generate."""
         key = _KEY.format(app=mode, number=self._theatre.number())
-        booking = Booking(replies)
+        booking = Booking(replies, others)
         self._theatre.player.book(key, booking)  # one assignment: no need to change threads
         self._booked.append((key, booking))
-        self.run.replies.append(replies)
         return Place(base_url=self._theatre.player.url, api_key=key, app=mode, mode=mode)
 
     def nowhere(self) -> Place:
@@ -134,6 +142,7 @@ class Scene:
         listening.bind(("127.0.0.1", 0))
         listening.listen(0)
         self._sockets.append(listening)
+        self.run.notes["full"] = True
         for _ in range(2):
             one = socket.socket()
             one.setblocking(False)
@@ -188,6 +197,7 @@ class Scene:
                 "nor sent a request"
             )
         self._timed(outcome)
+        outcome.abandon, outcome.watched = abandon, watched
         self.run.outcomes.append(outcome)
         return outcome
 
@@ -206,6 +216,7 @@ class Scene:
             outcome.exchanges = [x for x in new if (x in mine if mine is not None else x.user == user)]
         for outcome in outcomes:
             self._timed(outcome)
+        self.run.together.append((len(self.run.outcomes), len(self.run.outcomes) + len(outcomes)))
         self.run.outcomes += outcomes
         return outcomes
 
@@ -228,7 +239,12 @@ class Scene:
         """Take the set down: break off what is open, keep what happened."""
         self.wait_until(lambda: all(x.ended != "open" or not is_generation(x) for x in self.exchanges()), 0.05)
         self.run.exchanges = self.exchanges()
-        self.run.ended = {id(exchange): exchange.ended for exchange in self.run.exchanges}
+        for exchange in self.run.exchanges:
+            tape = self._theatre.engine.tapes.pop(id(exchange), None)
+            if tape is not None:
+                self.run.sent[id(exchange)] = tape.reply
+        for _, booking in self._booked:
+            self.run.sent |= {one: partial(_given, reply) for one, reply in booking.sent.items()}
         for key, _ in self._booked:
             self._theatre.soon(lambda key=key: self._theatre.player.drop(key))  # type: ignore[misc]
         if self._workspace is not None:

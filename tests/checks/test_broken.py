@@ -1,9 +1,14 @@
 """A client with one bug is caught by every rule that is there for it; what else it breaks follows from the bug."""
 
+import json
+
 import pytest
 from broken import BROKEN
 
 from mockdify.checks.rules import RULES
+from mockdify.harness import failures
+from mockdify.harness.adapters import adapter_of
+from mockdify.harness.runner import play
 
 SLOW = {"retries-for-ever", "no-timeout"}
 # What a bug breaks beside the rules that are there for it, and why.
@@ -61,6 +66,24 @@ def tagged(bug):
 def test_a_bug_is_caught_by_every_rule_that_is_there_for_it(bug, hold):
     found = {rule for rule, _ in hold(BROKEN[bug](), *tagged(bug))}
     assert found == tagged(bug)
+
+
+@pytest.mark.parametrize(
+    "bug", [one if one == "decodes-each-chunk" else pytest.param(one, marks=pytest.mark.slow) for one in BROKEN]
+)
+def test_a_saved_finding_plays_again_with_its_verdict(bug, hold, theatre):
+    """Whatever the rule: a timeout, a retry, a conversation, a call that is no generation."""
+    client = adapter_of(BROKEN[bug]())
+    try:
+        for cell in hold(BROKEN[bug](), *tagged(bug), examples=10).values():
+            for finding in cell.findings:
+                saved = failures.Saved(json.loads(json.dumps(failures.save(finding))))
+                original = next(one for one in finding.rule.cases if one.label == finding.case.label)
+                again = play(theatre, client, finding.rule, saved.case(original)).finding
+                assert again is not None, (finding.rule.id, finding.case.label, finding.words)
+                assert again.verdict == finding.verdict, (finding.words, again.words)
+    finally:
+        client.close()
 
 
 @pytest.mark.slow
