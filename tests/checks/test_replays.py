@@ -9,9 +9,9 @@ import time
 
 import pytest
 
-from mockdify.checks.model import Call, Case, Violation
+from mockdify.checks.model import Call, Violation
 from mockdify.checks.rules import RULES
-from mockdify.checks.scenes import args_for, struck
+from mockdify.checks.scenes import struck
 from mockdify.faults import CATALOGUE
 from mockdify.harness import failures, standalone
 from mockdify.harness.runner import Finding, _once
@@ -113,7 +113,7 @@ FAULTS = [
     (mode, name)
     for name, kind in CATALOGUE.items()
     for mode in (("chat.streaming",) if kind.when != "before" else ("chat.blocking",))
-    if name not in ("slow",)
+    if name != "slow"
 ]
 
 
