@@ -58,6 +58,11 @@ class Contracts:
         """All operations of this release."""
         return self._table.operations
 
+    @property
+    def everywhere(self) -> tuple[Reply, ...]:
+        """What any request may be answered: pages of the edge, of unknown paths, faults inside."""
+        return self._table.everywhere
+
     def operation(self, method: str, path: str) -> Operation | None:
         """The operation that a request means, or None: then Dify answers 404 or 405."""
         return self._table.find(method, path)

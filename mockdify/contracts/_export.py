@@ -116,11 +116,21 @@ def bundle(release: str = "1.16") -> dict[str, Any]:
 
 
 # ---------------------------------------------------------------- OpenAPI
-def openapi(release: str = "1.16", *, server: str = "http://127.0.0.1:5001") -> dict[str, Any]:
-    """One OpenAPI 3.1 document of the app API; streams have `itemSchema`, one schema for each event's `data`."""
+def openapi(
+    release: str = "1.16", *, server: str = "http://127.0.0.1:5001", mode: str | None = None
+) -> dict[str, Any]:
+    """One OpenAPI 3.1 document of the app API; streams have `itemSchema`, one schema for each event's `data`.
+
+    Args:
+        release: The release.
+        server: The base URL, without `/v1`.
+        mode: Only what is there for apps of that mode; None for everything.
+    """
     contracts = Contracts.load(release)
     paths: dict[str, Any] = {}
     for operation in contracts.operations:
+        if mode is not None and mode not in operation.modes:
+            continue
         path = _SLOT.sub(r"{\1}", operation.path)
         paths.setdefault(path, {})[operation.method.lower()] = _operation(operation, contracts)
     return {
@@ -190,11 +200,15 @@ def _responses(operation: Operation, contracts: Contracts) -> dict[str, Any]:
         if not reply.empty:
             slot.setdefault("content", {}).update(_content(operation, reply, contracts))
     by_status: dict[int, list[str]] = {}
-    for code in sorted(operation.errors | {"internal_server_error", "unknown"}):
+    for code in sorted(operation.errors | {reply.code for reply in contracts.everywhere if reply.code}):
         by_status.setdefault(contracts.error_status(code), []).append(code)
     for status, codes in sorted(by_status.items()):
         schema = {"anyOf": [_ref(f"errors/{code}") for code in codes]} if codes[1:] else _ref(f"errors/{codes[0]}")
         out[str(status)] = {"description": ", ".join(codes), "content": {"application/json": {"schema": schema}}}
+    for reply in contracts.everywhere:
+        if reply.html:
+            slot = out.setdefault(str(reply.status), {"description": "A page, not of the app API."})
+            slot.setdefault("content", {})[reply.media] = {"schema": {"type": "string"}}
     return out
 
 
@@ -205,7 +219,10 @@ def _content(operation: Operation, reply: Reply, contracts: Contracts) -> dict[s
 
 
 def _item(operation: Operation, view: View, contracts: Contracts) -> Schema:
-    """What one SSE block holds: an event's JSON as `data`, or only the name of a ping."""
+    """What one SSE block holds: an event's JSON as `data`, or only the name of a ping.
+
+    By the standard a block without a name is one of the name `message`.
+    """
     joined = "-joined" if view == "events" else ""
     events = [
         f"events.{mode}{joined}.{e}"
@@ -219,4 +236,4 @@ def _item(operation: Operation, view: View, contracts: Contracts) -> Schema:
         "contentMediaType": "application/json",
         "contentSchema": {"anyOf": [_ref(name) for name in events]},
     }
-    return {"type": "object", "properties": {"data": data, "event": {"const": "ping"}}}
+    return {"type": "object", "properties": {"data": data, "event": {"enum": ["message", "ping"]}}}
