@@ -47,7 +47,7 @@ def template_of(config: Config, settings: Settings, *, demo: Collection[str] | N
         silence=settings.silence,
         clock_start=settings.clock.at,
         clock_frozen=settings.clock.frozen,
-        check=contract_check(profile.version),
+        check=contract_check(profile.name),
     )
 
 

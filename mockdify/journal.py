@@ -62,12 +62,13 @@ def dumps(value: Any) -> bytes:
 
 
 def contract_check(release: str) -> Violations:
-    """What holds requests to Dify's contracts of *release*; they are read when the first one is."""
+    """What holds requests to the contracts of *release*, or of the profile of the app that was asked."""
 
     def check(exchange: Exchange) -> Sequence[Any]:
         from mockdify.contracts import Contracts  # noqa: PLC0415 - few runs ask for it
 
-        contracts, raw = Contracts.load(release), exchange.raw
+        served = exchange.profile.name if exchange.profile is not None else release
+        contracts, raw = Contracts.load(served), exchange.raw
         if not raw.path.startswith("/v1") or not contracts.covers(raw.path):
             return ()
         return contracts.check_request(raw.method, raw.target, raw.headers, raw.body)

@@ -11,7 +11,7 @@ from mockdify.contracts._files import names, nearest, read
 from mockdify.contracts._operations import Reply, table
 from mockdify.contracts._orders import OrderChecker
 from mockdify.contracts._requests import Unreadable, form, lower, media_type, query, read_json
-from mockdify.contracts._resolve import Context, applies, parse_release, resolve
+from mockdify.contracts._resolve import Context, applies, parse_profile, resolve
 from mockdify.contracts._validators import build
 from mockdify.contracts._violations import Violation
 from mockdify.errors import MockdifyError
@@ -38,21 +38,26 @@ _HTML = re.compile(rb"\s*<(!doctype )?html", re.IGNORECASE)
 class Contracts:
     """What a release of Dify promises, from `Contracts.load`; validators are made when first needed, and kept."""
 
-    def __init__(self, release: tuple[int, int], *, backend: Backend = "jsonschema") -> None:
-        self.release = release
+    def __init__(self, release: tuple[int, int], *, backend: Backend = "jsonschema", guide: bool = False) -> None:
+        self.release, self.guide = release, guide
         self.backend: Backend = backend
-        self._table = table(release)
+        self._table = table(release, guide=guide)
         self._checks: dict[tuple[object, ...], Check | None] = {}
 
     @classmethod
     def load(cls, release: str = "1.16", *, backend: Backend = "jsonschema") -> Contracts:
-        """The contracts of *release* (`1.16` and `1.16.1` are one), kept for the next who asks."""
-        return _load(parse_release(release), backend)
+        """The contracts of *release* (`1.16` and `1.16.1` are one) or of `guide`, kept for the next who asks."""
+        return _load(*parse_profile(release), backend)
 
     def __repr__(self) -> str:
-        return f"Contracts({'.'.join(map(str, self.release))})"
+        return f"Contracts({self.name})"
 
     # ------------------------------------------------------------ what there is
+    @property
+    def name(self) -> str:
+        """The release, `1.16`, or `guide`."""
+        return "guide" if self.guide else ".".join(map(str, self.release))
+
     @property
     def operations(self) -> tuple[Operation, ...]:
         """All operations of this release."""
@@ -84,7 +89,7 @@ class Contracts:
     def events(self, mode: str) -> tuple[str, ...]:
         """The events that an app of that mode may send."""
         context = self._context(mode)
-        return tuple(n.partition("/")[2] for n in names("events") if applies(read(n), context))
+        return tuple(n.partition("/")[2] for n in names("events") if _holds(n, context))
 
     def schema(self, name: str, *, mode: str | None = None, view: View = "run", should: bool = False) -> Schema:
         """The plain JSON Schema of a contract; *should* narrows a request to what a client ought to send."""
@@ -94,7 +99,9 @@ class Contracts:
 
     def order(self, mode: str, *, view: View = "run", pings: bool = True) -> OrderChecker:
         """A fresh checker of the order of one stream's events."""
-        return OrderChecker(read(f"orders/{_known(mode)}"), self._context(mode, view), pings=pings)
+        context = self._context(_known(mode), view)
+        name = "guide" if context.is_projected else mode
+        return OrderChecker(read(f"orders/{name}"), context, pings=pings)
 
     # ------------------------------------------------------------ requests
     def check_request(self, method: str, path: str, headers: Headers, body: Body) -> list[Violation]:
@@ -114,7 +121,7 @@ class Contracts:
         if operation.request is None:
             return found
         contract = f"contracts/{operation.request}"
-        if operation.where == "json" and not _JSON_MEDIA.fullmatch(media_type(given)):
+        if operation.where == "json" and not self.guide and not _JSON_MEDIA.fullmatch(media_type(given)):
             media = media_type(given) or "nothing"
             found.append(
                 Violation(kind="media", path="headers.content-type", message=f"{media} is not JSON", contract=contract)
@@ -297,13 +304,13 @@ class Contracts:
 
     # ------------------------------------------------------------ validators
     def _context(self, mode: str | None = None, view: View = "run", *, should: bool = False) -> Context:
-        return Context(release=self.release, mode=mode and _known(mode), view=view, should=should)
+        return Context(release=self.release, mode=mode and _known(mode), view=view, should=should, guide=self.guide)
 
     def _check(self, name: str, *, mode: str | None = None, view: View = "run", should: bool = False) -> Check | None:
         """The kept validator of a contract; None where the contract does not hold in this release or mode."""
         key = (name, mode, view, should)
         if key not in self._checks:
-            holds = applies(read(name.partition("#")[0]), self._context(mode, view))
+            holds = _holds(name.partition("#")[0], self._context(mode, view))
             schema = self.schema(name, mode=mode, view=view, should=should) if holds else None
             self._checks[key] = None if schema is None else build(schema, self.backend)
         return self._checks[key]
@@ -325,8 +332,15 @@ _NO_KEY = Violation(
 
 
 @cache
-def _load(release: tuple[int, int], backend: Backend) -> Contracts:
-    return Contracts(release, backend=backend)
+def _load(release: tuple[int, int], guide: bool, backend: Backend) -> Contracts:
+    return Contracts(release, backend=backend, guide=guide)
+
+
+def _holds(name: str, context: Context) -> bool:
+    """Does a contract hold there? Of events the guide has those alone that say so."""
+    data = read(name)
+    shown = not name.startswith("events/") or not context.is_projected or context.mode is None or "x-guide" in data
+    return shown and applies(data, context)
 
 
 def _known(mode: str) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mockdify.contracts._contracts import Contracts
 from mockdify.contracts._files import names, read
-from mockdify.contracts._resolve import Context, applies, parse_release
+from mockdify.contracts._resolve import Context, applies, parse_profile
 
 if TYPE_CHECKING:
     from mockdify.contracts._files import Json
@@ -37,7 +37,10 @@ class ContractInfo:
 
 def list_contracts(release: str | None = None) -> list[ContractInfo]:
     """All contracts, or those that hold in *release*, sorted by name. Parts that others are made of are not told."""
-    context = Context(release=parse_release(release)) if release else None
+    context = None
+    if release:
+        number, guide = parse_profile(release)
+        context = Context(release=number, guide=guide)
     found = []
     for name in names():
         data, kind = read(name), name.partition("/")[0]
@@ -109,16 +112,14 @@ def bundle(release: str = "1.16") -> dict[str, Any]:
     contracts = Contracts.load(release)
     return {
         "$schema": _DIALECT,
-        "$id": f"urn:mockdify:contracts:{'.'.join(map(str, contracts.release))}",
-        "title": f"mockdify's contracts of Dify's app API, release {'.'.join(map(str, contracts.release))}",
+        "$id": f"urn:mockdify:contracts:{contracts.name}",
+        "title": f"mockdify's contracts of Dify's app API, {contracts.name}",
         "$defs": _definitions(contracts),
     }
 
 
 # ---------------------------------------------------------------- OpenAPI
-def openapi(
-    release: str = "1.16", *, server: str = "http://127.0.0.1:5001", mode: str | None = None
-) -> dict[str, Any]:
+def openapi(release: str = "1.16", *, server: str = "http://127.0.0.1:5001", mode: str | None = None) -> dict[str, Any]:
     """One OpenAPI 3.1 document of the app API; streams have `itemSchema`, one schema for each event's `data`.
 
     Args:
@@ -136,7 +137,7 @@ def openapi(
     return {
         "openapi": "3.1.0",
         "jsonSchemaDialect": _DIALECT,
-        "info": {"title": "Dify's app API, as mockdify serves it", "version": ".".join(map(str, contracts.release))},
+        "info": {"title": "Dify's app API, as mockdify serves it", "version": contracts.name},
         "servers": [{"url": server}],
         "security": [{"key": []}],
         "paths": paths,

@@ -112,7 +112,9 @@ class Table:
         self.operations = tuple(
             _operation(row, data["error_sets"], self.codes) for row in data["operations"] if applies(row, context)
         )
-        self.everywhere = tuple(map(_reply, data["everywhere"]))
+        self.everywhere = tuple(
+            _reply(row) for row in data["everywhere"] if row.get("guide", context.guide) == context.guide
+        )
         self._options = tuple(map(_reply, data["options"]))
         self._elsewhere = tuple(data["elsewhere"]["paths"])
         self._routes = [(_pattern(o.path), o) for o in self.operations]
@@ -149,6 +151,6 @@ def _codes(context: Context) -> list[ErrorCode]:
 
 
 @cache
-def table(release: tuple[int, int]) -> Table:
-    """The table of one release, kept."""
-    return Table(Context(release=release))
+def table(release: tuple[int, int], *, guide: bool = False) -> Table:
+    """The table of one release, or of the guide, kept."""
+    return Table(Context(release=release, guide=guide))

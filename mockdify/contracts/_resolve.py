@@ -2,7 +2,8 @@
 
 The files say in place what differs: `x-since` and `x-until` (releases, both ends included), `x-modes` (app modes),
 `x-views` (`run`: the stream of the request that starts a run; `events`: the stream of one joined later), `x-cases` (the
-first that applies is merged in) and `x-should` (what a client ought to send, where Dify takes more). References are
+first that applies is merged in), `x-should` (what a client ought to send, where Dify takes more) and `x-guide` (what
+stands in its place for the profile `guide`). References are
 replaced by what they name, because that again depends on the mode, and `allOf` of plain objects is joined, so that an
 unknown field is told by `additionalProperties` and at once.
 """
@@ -17,12 +18,13 @@ from typing import Literal, TypeAlias
 from mockdify.contracts._files import Json, read
 from mockdify.errors import MockdifyError
 
-__all__ = ["OLDEST", "Context", "Schema", "View", "applies", "parse_release", "resolve"]
+__all__ = ["OLDEST", "Context", "Schema", "View", "applies", "parse_profile", "parse_release", "resolve"]
 
 Schema: TypeAlias = Json
 View: TypeAlias = Literal["run", "events"]
 
 OLDEST = (1, 13)
+GUIDED = ("completion", "chat", "advanced-chat")
 _RELEASE = re.compile(r"(\d+)\.(\d+)(\.\d+)?")
 _CONDITIONS = frozenset({"x-since", "x-until", "x-modes", "x-views"})
 _GONE = object()
@@ -36,6 +38,18 @@ class Context:
     mode: str | None = None
     view: View = "run"
     should: bool = False
+    guide: bool = False
+    """Whether the profile `guide` is meant, which shows less and takes more than the release it is made from."""
+
+    @property
+    def is_projected(self) -> bool:
+        """Whether the guide's own words hold: of agents and workflows it says nothing, so they are Dify's."""
+        return self.guide and (self.mode is None or self.mode in GUIDED)
+
+
+def parse_profile(text: str) -> tuple[tuple[int, int], bool]:
+    """The release that a profile is made from, and whether it is the `guide`."""
+    return ((1, 16), True) if text in ("guide", "guide-delta") else (parse_release(text), False)
 
 
 def parse_release(text: str) -> tuple[int, int]:
@@ -79,6 +93,8 @@ def _resolve(schema: Json, base: str, context: Context) -> Json:
         return schema
     if not applies(schema, context):
         return _GONE
+    if context.is_projected and "x-guide" in schema:
+        return _resolve(schema["x-guide"], base, context)
     out: dict[str, Json] = {}
     if "$ref" in schema:
         _merge(out, _follow(schema["$ref"], base, context))
@@ -115,7 +131,7 @@ def _own(schema: Json, base: str, context: Context) -> dict[str, Json]:
                     out[key] = part
             case "anyOf" | "oneOf":
                 out[key] = [part for p in value if (part := _resolve(p, base, context)) is not _GONE]
-            case "$ref" | "$defs" | "$schema" | "allOf" | "x-cases" | "x-should":
+            case "$ref" | "$defs" | "$schema" | "allOf" | "x-cases" | "x-should" | "x-guide":
                 pass
             case _ if key not in _CONDITIONS:
                 out[key] = value

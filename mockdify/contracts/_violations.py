@@ -66,6 +66,11 @@ class Violation:
         return replace(self, at=at)
 
     @property
+    def harmless(self) -> bool:
+        """Whether Dify ignores it and nothing says that it was meant otherwise: an extra field, no misspelt one."""
+        return self.severity == "warn" and self.kind == "unknown-field" and not self.message.endswith("is missing")
+
+    @property
     def drift(self) -> Severity:
         """How bad this is if it is Dify that changed."""
         return DRIFT.get(self.kind, "error")

@@ -38,7 +38,7 @@ def test_a_release_is_loaded_once_whatever_its_third_number():
     assert repr(Contracts.load("1.13.2")) == "Contracts(1.13)"
 
 
-@pytest.mark.parametrize("release", ["1.12", "guide", "", "latest"])
+@pytest.mark.parametrize("release", ["1.12", "guides", "", "latest"])
 def test_a_release_without_contracts_is_told(release):
     with pytest.raises(MockdifyError, match=r"they begin with 1\.13"):
         Contracts.load(release)

@@ -56,11 +56,11 @@ def _json_type(run: Run) -> Iterator[Violation]:
 def _on_contract(run: Run) -> Iterator[Violation]:
     from mockdify.contracts import Contracts  # noqa: PLC0415 - brings jsonschema at the first value
 
-    contracts = Contracts.load("1.16")
     if not run.exchanges:
         yield Violation(verdict="silent-loss", words="no request came")
     for exchange in run.exchanges:
         asked = exchange.raw
+        contracts = Contracts.load(exchange.profile.name if exchange.profile is not None else "1.16")
         for broken in contracts.check_request(asked.method, asked.target, dict(asked.headers), asked.body):
             if broken.severity == "error":
                 yield Violation(verdict="wrong-error", words=f"{asked.method} {asked.path}: {broken}")
