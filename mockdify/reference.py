@@ -31,6 +31,8 @@ from mockdify.sse import Decoder
 __all__ = ["Answer", "Client", "Failed", "Reader", "ReferenceAdapter"]
 
 Kind = Literal["http", "stream", "network", "timeout", "protocol"]
+_LATE = 0.1
+"""Seconds by which a call may be over its limit."""
 _PIECE = 65_536
 _AGAIN = {429, 503}
 _CONNECT = 5.0
@@ -69,12 +71,15 @@ class _Timed(io.RawIOBase):
 
     def __init__(self, sock: socket.socket, deadline: float) -> None:
         self._sock, self._deadline = sock, deadline
+        self._armed = float("inf")
 
     def _arm(self) -> None:
         left = self._deadline - time.monotonic()
         if left <= 0:
             raise TimeoutError("the time for the whole call is over")
-        self._sock.settimeout(left)
+        if self._armed - left > _LATE:  # setting it before each read would cost as much as the read
+            self._sock.settimeout(left)
+            self._armed = left
 
     def readable(self) -> bool:
         return True

@@ -81,7 +81,8 @@ class WireReply:
     def cut(self, at: Iterable[int], *, pause: float = 0.001) -> WireReply:
         """The same bytes, in pieces that end at the offsets *at* of the body.
 
-        A moment passes at the first few borders: many clients join what they find waiting, and would never see a cut.
+        A moment passes at a few borders, the first and others all along: many clients join what they find waiting, and
+        would never see a cut.
 
         Args:
             at: offsets; those outside the body are left out.
@@ -89,9 +90,11 @@ class WireReply:
         """
         body = self.body
         borders = sorted({0, len(body), *(k for k in at if 0 < k < len(body))})
+        inner = len(borders) - 2
+        paused = {1 + k * (inner - 1) // max(1, _PAUSES - 1) for k in range(_PAUSES)} if inner > _PAUSES else None
         pieces: list[Piece] = []
         for number, (start, end) in enumerate(pairwise(borders)):
-            if 0 < number <= _PAUSES:
+            if number and (paused is None or number in paused):
                 pieces.append(Pause(pause))
             pieces.append(Send(body[start:end]))
         return replace(self, pieces=tuple(pieces))

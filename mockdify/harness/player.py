@@ -118,6 +118,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, player: Player) -> None:
         self._player = player
         self._buffer = bytearray()
+        self._out: list[bytes] = []
         self._transport: asyncio.Transport | None = None
         self._task: asyncio.Task[None] | None = None
         self._exchange: Exchange | None = None
@@ -217,20 +218,21 @@ class _Connection(asyncio.Protocol):
     async def _play(self, reply: WireReply, exchange: Exchange, keep: bool) -> None:
         with contextlib.suppress(ConnectionError):
             if reply.delay:
-                await asyncio.sleep(reply.delay)
+                await self._pause(reply.delay)
             if reply.status:
                 self._write(self._head(reply, exchange, keep))
             for piece in reply.pieces:
                 if isinstance(piece, Pause):
-                    await asyncio.sleep(piece.seconds)
+                    await self._pause(piece.seconds)
                 else:
                     self._piece(piece.data, reply, exchange, raw=piece.raw)
                     if reply.framing == "close":
-                        await asyncio.sleep(0.002)  # or the kernel joins the pieces
+                        await self._pause(0.002)  # or the kernel joins the pieces
             while reply.end == "pings":
                 self._piece(_PING, reply, exchange)
-                await asyncio.sleep(_PING_EVERY)
+                await self._pause(_PING_EVERY)
             if reply.end == "hang":
+                self._flush()
                 await asyncio.Event().wait()
             await self._end(reply, exchange, keep)
         self._task = None
@@ -241,10 +243,12 @@ class _Connection(asyncio.Protocol):
         if reply.end == "complete":
             if reply.framing == "chunked":
                 self._write(b"0\r\n\r\n")
+            self._flush()
             exchange.close("complete")
             if (not keep or reply.framing == "close") and self._transport is not None:
                 self._transport.close()
             return
+        self._flush()
         if reply.pieces:
             await asyncio.sleep(0.05)  # a reset throws away what the client has not read yet
         exchange.close("reset" if reply.end == "reset" else "aborted")
@@ -256,9 +260,19 @@ class _Connection(asyncio.Protocol):
         self._write(b"%x\r\n%b\r\n" % (len(data), data) if framed else data)
 
     def _write(self, data: bytes) -> None:
+        """Have *data* go out at the next pause: each write of its own costs as much as all else."""
+        self._out.append(data)
+
+    def _flush(self) -> None:
         if self._transport is None or self._transport.is_closing():
             raise ConnectionResetError
-        self._transport.write(data)
+        if self._out:
+            self._transport.write(b"".join(self._out))
+            self._out.clear()
+
+    async def _pause(self, seconds: float) -> None:
+        self._flush()
+        await asyncio.sleep(seconds)
 
     @property
     def is_busy(self) -> bool:
