@@ -5,7 +5,6 @@ mockdify check --exec "python examples/adapters/astrbot.py"
 """
 # ruff: noqa: E501, RUF001
 
-import asyncio
 import importlib.util
 import json
 import logging
@@ -14,7 +13,7 @@ import sys
 import types
 from importlib.metadata import distribution
 
-from joined import joined
+from joined import as_they_come, joined
 from lines import Reported, run
 
 for name in ("astrbot", "astrbot.core"):  # one module of the platform is enough
@@ -25,10 +24,11 @@ spec = importlib.util.spec_from_file_location("client", place)
 spec.loader.exec_module(module := importlib.util.module_from_spec(spec))
 
 
-async def collect(call, ask):
+async def asked(call, ask):
     client = module.DifyAPIClient(call["api_key"], call["base_url"])
     try:
-        return [event async for event in ask(client)]
+        async for event in ask(client):
+            yield event
     except Exception as error:
         if found := re.search(r"：(\d{3})\. (.*)", str(error), re.DOTALL):
             code = json.loads(found[2]).get("code") if found[2].startswith("{") else None
@@ -38,18 +38,17 @@ async def collect(call, ask):
         await client.close()
 
 
+def events(call, ask):
+    return as_they_come(asked(call, ask))
+
+
 def chat(call, emit):
     more = {"conversation_id": call["conversation_id"], "timeout": call["timeout"]}
-    return joined(
-        asyncio.run(collect(call, lambda c: c.chat_messages(call["inputs"], call["query"], call["user"], **more))), emit
-    )
+    return joined(events(call, lambda c: c.chat_messages(call["inputs"], call["query"], call["user"], **more)), emit)
 
 
 def workflow(call, emit):
-    return joined(
-        asyncio.run(collect(call, lambda c: c.workflow_run(call["inputs"], call["user"], timeout=call["timeout"]))),
-        emit,
-    )
+    return joined(events(call, lambda c: c.workflow_run(call["inputs"], call["user"], timeout=call["timeout"])), emit)
 
 
-run("chat.streaming", "workflow.streaming", chat=chat, workflow=workflow)
+run("chat.streaming", "workflow.streaming", "incremental", chat=chat, workflow=workflow)

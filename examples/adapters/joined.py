@@ -1,5 +1,9 @@
 """For clients that hand the events on as they come: what their user makes of them."""
-# ruff: noqa: ARG005
+# ruff: noqa: ARG005, BLE001
+
+import asyncio
+import queue
+import threading
 
 from lines import Reported
 
@@ -29,6 +33,25 @@ def joined(events, emit=lambda text: None):
     if not ended:
         raise Reported("stream", "the stream ended without its end event")
     return said
+
+
+def as_they_come(stream):
+    """The events of an async iterator, each as soon as it is there; an error in its place."""
+    heard = queue.SimpleQueue()
+
+    async def listen():
+        try:
+            async for event in stream:
+                heard.put(event)
+        except Exception as error:
+            heard.put(error)
+        heard.put(None)
+
+    threading.Thread(target=lambda: asyncio.run(listen())).start()
+    for event in iter(heard.get, None):
+        if isinstance(event, Exception):
+            raise event
+        yield event
 
 
 def whole(body):

@@ -28,6 +28,8 @@ class Compared:
     new: tuple[str, ...]
     stale: tuple[str, ...]
     known: tuple[str, ...]
+    other: tuple[str, ...] = ()
+    """Known, and broken in another way than was listed."""
 
     @property
     def ok(self) -> bool:
@@ -39,8 +41,10 @@ class Compared:
         parts = [f"baseline: {len(self.known)} known"]
         if self.new:
             parts.append(f"not listed: {', '.join(self.new)}")
+        if self.other:
+            parts.append(f"broken otherwise than listed: {', '.join(self.other)}")
         if self.stale:
-            parts.append(f"stale, they hold now (take them out): {', '.join(self.stale)}")
+            parts.append(f"stale, they hold now or are no rule (take them out): {', '.join(self.stale)}")
         return "; ".join(parts)
 
 
@@ -78,6 +82,17 @@ def compare(report: Report, known: Mapping[str, str]) -> Compared:
     failed = {_name(cell) for cell in report.failed}
     return Compared(
         new=tuple(name for name in played if name in failed and name not in known),
-        stale=tuple(name for name in known if name in played and name not in failed),
+        stale=tuple(name for name in known if (name in played and name not in failed) or not _is_rule(name)),
         known=tuple(name for name in known if name in failed),
+        other=tuple(
+            f"{name} ({known[name]}, now {played[name]})"
+            for name in known
+            if name in failed and played[name] != known[name]
+        ),
     )
+
+
+def _is_rule(name: str) -> bool:
+    from mockdify.checks.rules import RULES  # noqa: PLC0415 - the table brings the events
+
+    return any(rule.id == name.partition(" ")[0] for rule in RULES)

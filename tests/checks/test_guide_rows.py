@@ -16,6 +16,7 @@ from mockdify.harness.stage import Theatre
 
 pytest.importorskip("requests")
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "adapters"
+SAMPLES = [path.stem for path in (FOLDER.parent / "guide").glob("*.py")]
 BY_ID = {rule.id: rule for rule in RULES}
 CHAT, STREAM = "chat.blocking", "chat.streaming"
 PYTHON = "guide_python.py"
@@ -30,7 +31,8 @@ def guide():
 @pytest.fixture
 def client(monkeypatch):
     """An adapter whose sample does not really wait between its attempts."""
-    clients = []
+    clients, path = [], list(sys.path)
+    hidden = {name: sys.modules.pop(name, None) for name in SAMPLES}  # a test module is called `test_api` too
 
     def made(name):
         clients.append(load(str(FOLDER / name)))
@@ -40,6 +42,10 @@ def client(monkeypatch):
     yield made
     for one in clients:
         one.close()
+    for name in SAMPLES:
+        sys.modules.pop(name, None)
+    sys.modules.update({name: module for name, module in hidden.items() if module is not None})
+    sys.path[:] = path
 
 
 def found(theatre, adapter, rule, mode, case=""):

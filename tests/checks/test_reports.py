@@ -77,10 +77,19 @@ def test_a_baseline_lists_what_is_known(report, tmp_path):
     assert baseline.compare(report, known).ok
     assert baseline.compare(report, {}).new == tuple(known)
     stale = baseline.compare(
-        report, {**known, "REPLY-TEXT-001 chat.blocking": "corrupt", "OTHER-001 chat.blocking": "hung"}
+        report,
+        {
+            **known,
+            "REPLY-TEXT-001 chat.blocking": "corrupt",
+            "CALL-404-001 messages": "hung",
+            "OTHER-001 chat.blocking": "hung",
+        },
     )
-    assert stale.stale == ("REPLY-TEXT-001 chat.blocking",)
+    assert stale.stale == ("REPLY-TEXT-001 chat.blocking", "OTHER-001 chat.blocking")
     assert "stale" in stale.told()
+    otherwise = baseline.compare(report, dict.fromkeys(known, "leaked"))
+    assert otherwise.ok
+    assert "(leaked, now " in otherwise.told()
 
 
 def test_a_json_report_is_a_baseline_too(report, tmp_path):
