@@ -287,10 +287,6 @@ class Engine:
             return
         if path == "/v1/swagger.json" and profile.broken_swagger:
             raise NO_SCHEMA
-        if path == "/v1/" and request.method in ("GET", "HEAD"):
-            said = {"welcome": "Dify OpenAPI", "api_version": "v1", "server_version": profile.version}
-            yield from whole(service_headers(profile, wire.JSON, None), wire.as_ujson(said))  # unverified: words
-            return
         meant = "/v1/" if path == "/v1" else _SLASHES.sub("/", path)
         if meant != path and (meant == "/v1/" or self.router.find(meant) is not None):
             yield from _redirect(profile, request, meant)
