@@ -382,7 +382,7 @@ class Edge:
             for count, step in enumerate(rest):
                 if isinstance(step, Wait):
                     if step.until == FOREVER and step.wake is None:
-                        return  # until the client leaves: it has
+                        continue  # until the client leaves: it has
                     await waiter.wait(step)
                 elif count % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
