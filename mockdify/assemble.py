@@ -5,16 +5,18 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mockdify.apps import DEMO_KEYS, DEMO_MODES, App, demo_app
 from mockdify.config import AppConfig, Config, Settings
 from mockdify.errors import MockdifyError
-from mockdify.faults import check_faults
 from mockdify.journal import contract_check
-from mockdify.limits import limits_of
 from mockdify.profiles import profile_named
 from mockdify.remote import Reached
 from mockdify.workspace import AppTemplate, Template
+
+if TYPE_CHECKING:
+    from mockdify.limits import Limit
 
 __all__ = ["template_of"]
 
@@ -32,13 +34,15 @@ def template_of(config: Config, settings: Settings, *, demo: Collection[str] | N
     _check_keys(apps)
     profile = profile_named(settings.profile)
     if config.faults:
+        from mockdify.faults import check_faults  # noqa: PLC0415 - brings the whole catalogue
+
         check_faults(config.faults, config.where)
     return Template(
         profile=profile,
         apps=tuple(apps),
         make_script=config.script,
         faults=config.faults,
-        limits=limits_of(config.limits, config.where),
+        limits=_limits(config),
         seed=settings.seed,
         models=None if settings.models is None else frozenset(settings.models),
         remote_files=Reached() if settings.remote_files == "fetch" else settings.remote_files,
@@ -49,6 +53,14 @@ def template_of(config: Config, settings: Settings, *, demo: Collection[str] | N
         clock_frozen=settings.clock.frozen,
         check=contract_check(profile.name),
     )
+
+
+def _limits(config: Config) -> tuple[Limit, ...]:
+    if not config.limits:
+        return ()
+    from mockdify.limits import limits_of  # noqa: PLC0415 - brings the whole catalogue
+
+    return limits_of(config.limits, config.where)
 
 
 def _demo(name: str) -> AppTemplate:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from mockdify import wire
 from mockdify.errors import DifyError
+from mockdify.routing import did_you_mean
 from mockdify.steps import Body, Head, Headers, Leaving, Reply
 from mockdify.values import value
 
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from mockdify.store import AppPartition, UserPartition
     from mockdify.workspace import Installed, Workspace
 
-__all__ = ["Context", "Endpoint", "Handler", "UserFrom"]
+__all__ = ["Context", "Endpoint", "Handler", "UserFrom", "error_reply"]
 
 UserFrom: TypeAlias = Literal["json", "json?", "query", "query?", "form?", "none"]
 """Where an endpoint reads `user`; with a question mark a missing one is the shared DEFAULT-USER."""
@@ -139,3 +140,23 @@ def service_headers(profile: Profile, content_type: str | None, origin: str | No
         if len(_head_cache) < 256:  # origins are the client's: the cache is bounded
             _head_cache[key] = known
     return known
+
+
+def error_reply(
+    request: Request, profile: Profile, error: DifyError, extra: Headers = (), *, cors: bool = True
+) -> Reply:
+    """*error* as Dify sends it."""
+    if (
+        error.status == 404
+        and error.body is None
+        and error.code == "not_found"
+        and not error.plain
+        and profile.path_suggestions
+    ):
+        error = DifyError(404, error.code, did_you_mean(error.message, request.path))
+    body = wire.as_ujson(error.payload())
+    headers = service_headers(profile, wire.JSON, request.header("origin"), cors=cors)
+    if error.status == 401:
+        headers = (*headers, ("WWW-Authenticate", 'Bearer realm="api"'))
+    yield Head(error.status, headers + extra, len(body))
+    yield Body(body)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 import orjson
 
 from mockdify import wire
-from mockdify.context import ANYBODY, Context, Endpoint, service_headers
+from mockdify.context import ANYBODY, Context, Endpoint, error_reply, service_headers
 from mockdify.endpoints import ENDPOINTS
 from mockdify.endpoints.files import download, user_of, whole
 from mockdify.endpoints.knowledge import not_served
@@ -37,10 +37,8 @@ from mockdify.errors import (
     unauthorized,
 )
 from mockdify.exposure import exposed_key
-from mockdify.faults import Asked, FaultContext, FaultPlan, Spec, Strike, rule_of, split_key
-from mockdify.faults.http import error_reply
 from mockdify.http import Request
-from mockdify.limits import Limits
+from mockdify.keys import split_key, token_of
 from mockdify.masking import mask_key
 from mockdify.multipart import parse_multipart
 from mockdify.projection import asked_of
@@ -50,8 +48,10 @@ from mockdify.steps import Abort, Body, Emit, Head, Raw, Reply
 from mockdify.workspace import Installed, Template, Workspace
 
 if TYPE_CHECKING:
+    from mockdify.faults import FaultPlan, Spec, Strike
     from mockdify.journal import Exchange
     from mockdify.keys import Key
+    from mockdify.limits import Limits
     from mockdify.profiles import Profile
 
 __all__ = ["Engine", "Handling"]
@@ -69,8 +69,6 @@ BODY_LIMIT = 110 * 1024 * 1024
 _USER_LIMIT = 255
 _SLASHES = re.compile("/{2,}")
 _IN_PATH = "/:@!$&'()*+,;="
-_NO_HEADER = unauthorized("Authorization header must be provided and start with 'Bearer'")
-_NOT_BEARER = unauthorized("Authorization scheme must be 'Bearer'")
 _BAD_TOKEN = unauthorized("Access token is invalid")
 _API_OFF = forbidden("The app's API service has been disabled.")
 
@@ -107,10 +105,10 @@ class Engine:
     def create(self, id: str, template: Template, *, key_suffix: str = "") -> Workspace:  # noqa: A002
         """A new workspace, reachable by its keys."""
         workspace = Workspace(id, template, self.time, key_suffix=key_suffix)
-        workspace.faults = FaultPlan(template.seed, id, "faults")
-        for said in template.faults:
-            workspace.faults.add(rule_of(said))
+        workspace.plan_faults = lambda: _planned(template, id)
         if template.limits:
+            from mockdify.limits import Limits  # noqa: PLC0415 - most servers have none
+
             workspace.limits = Limits(template.limits, workspace.clock.now)
         self.workspaces[id] = workspace
         self.learn_keys(workspace)
@@ -202,7 +200,7 @@ class Engine:
 
     def _asker(self, request: Request) -> tuple[str, str, Known | None, DifyError | None]:
         """The bearer token, the fault written into it, what it leads to, and what is wrong with it."""
-        token, error = _token_of(request)
+        token, error = token_of(request)
         key, suffix = split_key(token) if "!" in token and token not in self._keys else (token, "")
         known = self._keys.get(key)
         return token, suffix, known, _BAD_TOKEN if error is None and known is None else error
@@ -226,7 +224,7 @@ class Engine:
                 exchange.warnings.append(warning)
         exchange.profile = profile
         reply = instead or self._routed(workspace, installed, exchange, request, token, suffix, error)
-        guarded = _guarded(request, profile, workspace, exchange, reply)
+        guarded = _guarded(request, profile, exchange, reply)
         return Handling(workspace, exchange, _sent(guarded, exchange, workspace))
 
     def _routed(  # noqa: PLR0917 - all that is known of the request
@@ -249,13 +247,13 @@ class Engine:
                 yield from workspace.playback.reply(request, exchange)
                 return
             ctx = Context(request, workspace, standing_in, profile, exchange, match.values)
-            exchange.user = str(_peek(request).get("user") or request.query.get("user") or "") or None
+            exchange.user = str(request.peek().get("user") or request.query.get("user") or "") or None
             strike = _strike(ctx, match, token, suffix)
             in_events = strike is not None and strike.may_damage
             yield from _damaged(ctx, workspace.playback.reply(request, exchange, in_events=in_events), strike)
             return
         if match is None:
-            yield from self._elsewhere(workspace, profile, request)
+            yield from self._elsewhere(profile, request)
             return
         method = "GET" if request.method == "HEAD" else request.method
         endpoint = match.by_method.get(method)
@@ -263,11 +261,10 @@ class Engine:
             yield from _options(profile, match, request)
             return
         if endpoint is not None and endpoint.needs and not getattr(profile, endpoint.needs):
-            yield from self._no_page(workspace, profile, request)
+            yield from _no_page(profile, request)
             return
         if endpoint is None:
-            context = FaultContext(request, profile, workspace.clock.now)
-            yield from error_reply(context, NO_METHOD, cors=False)
+            yield from error_reply(request, profile, NO_METHOD, cors=False)
             return
         if error is not None:
             raise error
@@ -278,7 +275,7 @@ class Engine:
         ctx = Context(request, workspace, installed, profile, exchange, match.values)
         yield from _damaged(ctx, _honest(ctx, endpoint, match), _strike(ctx, match, token, suffix))
 
-    def _elsewhere(self, workspace: Workspace, profile: Profile, request: Request) -> Reply:
+    def _elsewhere(self, profile: Profile, request: Request) -> Reply:
         """Paths that are no endpoint: redirects, signed downloads, Dify's HTML 404."""
         path = request.path
         found = _signed_download(self.workspaces.values(), request)
@@ -291,25 +288,7 @@ class Engine:
         if meant != path and (meant == "/v1/" or self.router.find(meant) is not None):
             yield from _redirect(profile, request, meant)
             return
-        yield from self._no_page(workspace, profile, request)
-
-    def _no_page(self, workspace: Workspace, profile: Profile, request: Request) -> Reply:
-        """What there is at an unknown path."""
-        if profile.html_404:
-            return _html_404(profile, request)
-        return error_reply(FaultContext(request, profile, workspace.clock.now), NO_PATH)
-
-
-# ---------------------------------------------------------------------- the key
-def _token_of(request: Request) -> tuple[str, DifyError | None]:
-    """The bearer token, or what Dify says to a header that has none."""
-    header = request.header("authorization")
-    if not header or " " not in header.strip():
-        return "", _NO_HEADER
-    scheme, token = header.split(None, 1)
-    if scheme.lower() != "bearer":
-        return "", _NOT_BEARER
-    return token.strip(), None
+        yield from _no_page(profile, request)
 
 
 # ---------------------------------------------------------------------- the honest reply
@@ -324,15 +303,17 @@ def _honest(ctx: Context, endpoint: Endpoint, match: Match) -> Reply:
 
 def _limited(ctx: Context, endpoint: Endpoint, match: Match, limits: Limits) -> Reply:
     """The same within limits: the edge's before Dify's checks, quota and concurrency right after them."""
-    asked = _asked(ctx, match)
+    from mockdify.faults.striking import asked_of, context_of  # noqa: PLC0415 - most servers have no limits
+
+    asked = asked_of(ctx, match)
     refused = limits.at_edge(asked)
     if refused is not None:
-        yield from refused(_fault_context(ctx))
+        yield from refused(context_of(ctx))
         return
     _check(ctx, endpoint)
     twice = asked.streamed and ctx.profile.graph_takes_two_slots and ctx.installed.app.is_graph
     with limits.inside(asked, twice=twice) as refused:
-        yield from endpoint.handler(ctx) if refused is None else refused(_fault_context(ctx))
+        yield from endpoint.handler(ctx) if refused is None else refused(context_of(ctx))
 
 
 def _check(ctx: Context, endpoint: Endpoint) -> None:
@@ -394,15 +375,26 @@ def _is_json(content_type: str) -> bool:
     return kind == "application/json" or (kind.startswith("application/") and kind.endswith("+json"))
 
 
-# ---------------------------------------------------------------------- faults and limits
+# ---------------------------------------------------------------------- faults
+def _planned(template: Template, workspace: str) -> FaultPlan:
+    """The faults that a workspace begins with."""
+    from mockdify.faults import FaultPlan, rule_of  # noqa: PLC0415 - most servers damage nothing
+
+    plan = FaultPlan(template.seed, workspace, "faults")
+    for said in template.faults:
+        plan.add(rule_of(said))
+    return plan
+
+
 def _strike(ctx: Context, match: Match, token: str, suffix: str) -> Strike | None:
     """What faults do to this request: its header's, its key's, then the workspace's; None where there are none."""
     named = ctx.request.header(FAULT_HEADER)
-    plan = ctx.workspace.faults
-    if named is None and not suffix and not plan.rules:
+    if named is None and not suffix and not ctx.workspace.has_faults:
         return None
+    from mockdify.faults.striking import asked_of  # noqa: PLC0415 - most requests meet no fault
+
     try:
-        return plan.strike(_asked(ctx, match), header=named, token=token, suffix=suffix)
+        return ctx.workspace.faults.strike(asked_of(ctx, match), header=named, token=token, suffix=suffix)
     except MockdifyError as mistake:
         raise DifyError(400, "mockdify_fault", f"{mistake}", plain=True) from None
 
@@ -411,8 +403,10 @@ def _damaged(ctx: Context, reply: Reply, strike: Strike | None) -> Reply:
     """The honest *reply* with the faults that strike it around it."""
     if strike is None:
         return reply
-    guarded = _guarded(ctx.request, ctx.profile, ctx.workspace, ctx.exchange, reply)
-    return strike.around(_fault_context(ctx), guarded, lambda struck: _note(ctx.exchange, strike, struck))
+    from mockdify.faults.striking import context_of  # noqa: PLC0415
+
+    guarded = _guarded(ctx.request, ctx.profile, ctx.exchange, reply)
+    return strike.around(context_of(ctx), guarded, lambda struck: _note(ctx.exchange, strike, struck))
 
 
 def _note(exchange: Exchange, strike: Strike, struck: Sequence[Spec]) -> None:
@@ -423,50 +417,8 @@ def _note(exchange: Exchange, strike: Strike, struck: Sequence[Spec]) -> None:
         exchange.user = strike.asked.user or None  # a pre-empted request never gets to where it is read
 
 
-def _fault_context(ctx: Context) -> FaultContext:
-    exchange, model = ctx.exchange, ctx.installed.app.model
-    return FaultContext(
-        ctx.request,
-        ctx.profile,
-        ctx.now,
-        ping_interval=ctx.workspace.template.ping_interval,
-        tenant_id=ctx.workspace.tenant_id,
-        app_id=ctx.installed.id,
-        model=model.name if model else "",
-        left=lambda: exchange.ended != "open",
-    )
-
-
-def _peek(request: Request) -> dict[str, Any]:
-    """The JSON body if there is one: for matching only, never an error."""
-    try:
-        found = orjson.loads(request.body)
-    except ValueError:
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _asked(ctx: Context, match: Match) -> Asked:
-    request = ctx.request
-    body = _peek(request)
-    user = body.get("user") or request.query.get("user")
-    if not user and (request.header("content-type") or "").startswith("multipart/"):
-        user = user_of(parse_multipart(request))
-    return Asked(
-        method=request.method,
-        path=request.path,
-        rule=match.rule,
-        app=ctx.installed.name,
-        user=str(user or ""),
-        query=str(body.get("query") or ""),
-        key=split_key(_token_of(request)[0])[0],
-        headers={name.lower(): value for name, value in request.headers},
-        streamed=body.get("response_mode") == "streaming" or match.rule.endswith("/events"),
-    )
-
-
 # ---------------------------------------------------------------------- around the reply
-def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange: Exchange, reply: Reply) -> Reply:
+def _guarded(request: Request, profile: Profile, exchange: Exchange, reply: Reply) -> Reply:
     """*reply*, where an error that is raised becomes the answer Dify gives."""
     begun = False
     try:
@@ -477,18 +429,18 @@ def _guarded(request: Request, profile: Profile, workspace: Workspace, exchange:
         yield from reply
     except DifyError as error:
         error.__traceback__ = None  # many errors are constants: each raise would add to it, and keep its frames alive
-        yield from error_reply(FaultContext(request, profile, workspace.clock.now), error)
+        yield from error_reply(request, profile, error)
     except RecursionError:  # the client's doing: nested more deeply than any Python, Dify's too, can handle
         if begun:
             yield Abort("close")
         else:
-            yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
+            yield from error_reply(request, profile, UNHANDLED)
     except Exception as error:  # noqa: BLE001 - the one seam: a mistake of ours must not reach the client as a traceback
         _confess(exchange, error)
         if begun:
             yield Abort("close")
         else:
-            yield from error_reply(FaultContext(request, profile, workspace.clock.now), UNHANDLED)
+            yield from error_reply(request, profile, UNHANDLED)
 
 
 def _confess(exchange: Exchange, error: BaseException) -> None:
@@ -565,6 +517,13 @@ def _redirect(profile: Profile, request: Request, path: str) -> Reply:
 
 
 _PREFLIGHT = {"authorization", "content-type", "x-app-code", "x-app-passport"}
+
+
+def _no_page(profile: Profile, request: Request) -> Reply:
+    """What there is at an unknown path."""
+    if profile.html_404:
+        return _html_404(profile, request)
+    return error_reply(request, profile, NO_PATH)
 
 
 def _html_404(profile: Any, request: Request) -> Reply:

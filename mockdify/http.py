@@ -5,8 +5,10 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import BinaryIO
+from typing import Any, BinaryIO
 from urllib.parse import parse_qsl, unquote
+
+import orjson
 
 from mockdify.steps import Headers
 
@@ -51,6 +53,14 @@ class Request:
     def header(self, name: str) -> str | None:
         """The first header called *name* (lower case), or None."""
         return self.by_name.get(name)
+
+    def peek(self) -> dict[str, Any]:
+        """The JSON body if there is one: for matching only, never an error."""
+        try:
+            found = orjson.loads(self.body)
+        except ValueError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
     @property
     def host(self) -> str:

@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
-from mockdify.errors import MockdifyError
+from mockdify.errors import DifyError, MockdifyError, unauthorized
 from mockdify.ids import fixed_id
 from mockdify.masking import mask_key, mask_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from mockdify.http import Request
     from mockdify.workspace import Installed, Workspace
 
-__all__ = ["DATASET", "ENVIRONMENTS", "Environment", "Key", "Keyring", "State", "report"]
+__all__ = ["DATASET", "ENVIRONMENTS", "Environment", "Key", "Keyring", "State", "report", "split_key", "token_of"]
 
 Environment: TypeAlias = Literal["development", "testing", "production"]
 State: TypeAlias = Literal["active", "expired", "revoked"]
@@ -268,3 +269,24 @@ def report(workspace: Workspace) -> list[dict[str, Any]]:
     now = workspace.clock.now()
     rings = {**{name: app.keys for name, app in workspace.apps.items()}, DATASET: workspace.dataset_keys}
     return [{"app": app, **key.as_dict(now)} for app, keys in rings.items() for key in keys]
+
+
+def split_key(token: str) -> tuple[str, str]:
+    """An API key and the fault written into it: `app-x!cut;after=2` -> (`app-x`, `cut;after=2`)."""
+    key, _, suffix = token.partition("!")
+    return key, suffix
+
+
+_NO_HEADER = unauthorized("Authorization header must be provided and start with 'Bearer'")
+_NOT_BEARER = unauthorized("Authorization scheme must be 'Bearer'")
+
+
+def token_of(request: Request) -> tuple[str, DifyError | None]:
+    """The bearer token, or what Dify says to a header that has none."""
+    header = request.header("authorization")
+    if not header or " " not in header.strip():
+        return "", _NO_HEADER
+    scheme, token = header.split(None, 1)
+    if scheme.lower() != "bearer":
+        return "", _NOT_BEARER
+    return token.strip(), None

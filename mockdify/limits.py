@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 from mockdify import shapes
+from mockdify.context import error_reply
 from mockdify.errors import INTERNAL, DifyError, MockdifyError
 from mockdify.faults import Asked, FaultContext
 from mockdify.faults.edge import RATE_LIMITED, page_reply
-from mockdify.faults.http import error_reply, run_quota
+from mockdify.faults.http import run_quota
 from mockdify.faults.rules import check_on, concerns
 from mockdify.shapes import Field, KeyPath, Problems
 from mockdify.steps import Headers, Reply
@@ -302,7 +303,7 @@ def _too_many(limit: Limit) -> Refusal:
         )
         code, status = ctx.profile.concurrency_error if limit.answer == "real" else ("too_many_requests", 429)
         error = DifyError(status, code, text)
-        return error_reply(ctx, error, _retry_after(limit, 1))
+        return error_reply(ctx.request, ctx.profile, error, _retry_after(limit, 1))
 
     return reply
 
@@ -310,8 +311,8 @@ def _too_many(limit: Limit) -> Refusal:
 def _no_quota(limit: Limit, seconds: float) -> Refusal:
     def reply(ctx: FaultContext) -> Reply:
         if ctx.request.path == COMPLETION and not ctx.profile.completion_quota:
-            return error_reply(ctx, INTERNAL)
-        return error_reply(ctx, run_quota(ctx), _retry_after(limit, seconds))
+            return error_reply(ctx.request, ctx.profile, INTERNAL)
+        return error_reply(ctx.request, ctx.profile, run_quota(ctx), _retry_after(limit, seconds))
 
     return reply
 

@@ -165,7 +165,7 @@ def banner(edge: Edge, settings: Settings, out: TextIO) -> None:
     for name, token in workspace.keys.items():
         mode = workspace.apps[name].mode if name in workspace.apps else "knowledge"
         print(f"  {name:<{width}}  {token}  ({mode})", file=out)
-    for rule in workspace.faults.rules:
+    for rule in workspace.faults.rules if workspace.has_faults else ():
         print(f"  fault: {rule.spec.name}{f' on {rule.on}' if rule.on else ''}", file=out)
     if (admin := admin_url(edge)) is not None:
         print(f"  control API and inspector: {admin}/", file=out)

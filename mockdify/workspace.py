@@ -178,7 +178,8 @@ class Workspace:
         # A reply holds its task; one that is closed before its first step never comes to `end_task`.
         self.tasks: WeakValueDictionary[str, Task] = WeakValueDictionary()
         self.open_replies = Signal()
-        self.faults: FaultPlan = None  # type: ignore[assignment]  # given by the engine, which knows faults
+        self.plan_faults: Callable[[], FaultPlan]  # given by the engine, which knows faults
+        self._faults: FaultPlan | None = None
         self.fault_origins: dict[int, str] = {}
         """Who injected a fault rule, by the rule's id; whoever is not here did it in Python or in the configuration."""
         self.limits: Limits | None = None  # as well
@@ -187,6 +188,20 @@ class Workspace:
         self.dataset_keys = first_keys(self, DATASET, {"default": template.dataset_key + key_suffix})
         for app in template.apps:
             self.install(app)
+
+    @property
+    def faults(self) -> FaultPlan:
+        """The faults of the workspace, made when they are first looked at: most servers damage nothing."""
+        if self._faults is None:
+            self._faults = self.plan_faults()
+        return self._faults
+
+    @property
+    def has_faults(self) -> bool:
+        """Whether there is any rule."""
+        if self._faults is None and not self.template.faults:
+            return False
+        return bool(self.faults.rules)
 
     def install(self, app: AppTemplate) -> Installed:
         """Add *app* (or swap it for one of the same name; running replies keep the old one, and its keys stay)."""

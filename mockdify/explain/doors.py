@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING
 
 from mockdify.errors import INTERNAL
 from mockdify.explain.case import UUID, Case, Finding, ago, router
-from mockdify.faults import split_key
-from mockdify.keys import DATASET, Key
+from mockdify.keys import DATASET, Key, split_key
 from mockdify.limits import COMPLETION
 from mockdify.masking import mask_key
 

@@ -7,7 +7,7 @@ from mockdify.faults.base import Fault, FaultContext, Kind, Option, Spec
 from mockdify.faults.catalogue import CATALOGUE, COMMON, listing, spec_of
 from mockdify.faults.plan import FaultPlan, Strike
 from mockdify.faults.presets import PRESETS
-from mockdify.faults.rules import Asked, FaultRule, check_faults, rule_of, rule_of_text, split_key
+from mockdify.faults.rules import Asked, FaultRule, check_faults, rule_of, rule_of_text
 
 __all__ = [
     "CATALOGUE",
@@ -27,5 +27,4 @@ __all__ = [
     "rule_of",
     "rule_of_text",
     "spec_of",
-    "split_key",
 ]

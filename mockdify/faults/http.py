@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
-from mockdify import wire
-from mockdify.context import service_headers
+from mockdify.context import error_reply
 from mockdify.errors import (
     APP_UNAVAILABLE,
     BAD_JSON,
@@ -21,30 +20,11 @@ from mockdify.errors import (
     unauthorized,
 )
 from mockdify.faults.base import FaultContext, Kind, Option, Options
-from mockdify.routing import did_you_mean
-from mockdify.steps import Body, Head, Headers, Reply, Wait
+from mockdify.steps import Headers, Reply, Wait
 
-__all__ = ["BEFORE", "KINDS", "RETRY", "HttpError", "delayed", "error_reply", "http_date", "retry_after", "run_quota"]
+__all__ = ["BEFORE", "KINDS", "RETRY", "HttpError", "delayed", "http_date", "retry_after", "run_quota"]
 
 ErrorFor: TypeAlias = Callable[[FaultContext], DifyError]
-
-
-def error_reply(ctx: FaultContext, error: DifyError, extra: Headers = (), *, cors: bool = True) -> Reply:
-    """*error* as Dify sends it."""
-    if (
-        error.status == 404
-        and error.body is None
-        and error.code == "not_found"
-        and not error.plain
-        and ctx.profile.path_suggestions
-    ):
-        error = DifyError(404, error.code, did_you_mean(error.message, ctx.request.path))
-    body = wire.as_ujson(error.payload())
-    headers = service_headers(ctx.profile, wire.JSON, ctx.request.header("origin"), cors=cors)
-    if error.status == 401:
-        headers = (*headers, ("WWW-Authenticate", 'Bearer realm="api"'))
-    yield Head(error.status, headers + extra, len(body))
-    yield Body(body)
 
 
 # ---------------------------------------------------------------------- what all pre-empting faults share
@@ -96,7 +76,7 @@ class HttpError:
         message = self.options["message"]
         if message is not None:
             error = DifyError(error.status, error.code, message, plain=True)
-        return delayed(ctx, self.options, error_reply(ctx, error, retry_after(ctx, self.options)))
+        return delayed(ctx, self.options, error_reply(ctx.request, ctx.profile, error, retry_after(ctx, self.options)))
 
 
 # ---------------------------------------------------------------------- texts that depend on the app or the release

@@ -19,7 +19,7 @@ from mockdify.faults.catalogue import CATALOGUE, COMMON, take_options, unknown
 from mockdify.faults.presets import PRESETS, Preset
 from mockdify.shapes import KeyPath, Problems
 
-__all__ = ["Asked", "FaultRule", "check_faults", "check_on", "concerns", "rule_of", "rule_of_text", "split_key"]
+__all__ = ["Asked", "FaultRule", "check_faults", "check_on", "concerns", "rule_of", "rule_of_text"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -336,9 +336,3 @@ def _count(text: str) -> int:
         msg = f"after '*' comes a number of requests, not {text!r}"
         raise MockdifyError(msg)
     return int(text)
-
-
-def split_key(token: str) -> tuple[str, str]:
-    """An API key and the fault written into it: `app-x!cut;after=2` -> (`app-x`, `cut;after=2`)."""
-    key, _, suffix = token.partition("!")
-    return key, suffix

@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 from mockdify.assemble import template_of
 from mockdify.config import Settings, load
 from mockdify.errors import MockdifyError
-from mockdify.faults import PRESETS, Asked, FaultPlan, check_faults, rule_of, rule_of_text, spec_of, split_key
+from mockdify.faults import PRESETS, Asked, FaultPlan, check_faults, rule_of, rule_of_text, spec_of
+from mockdify.keys import split_key
 from mockdify.steps import Body, Head
 
 ASKED = {
