@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import os
 import sys
 from dataclasses import replace
@@ -177,13 +178,17 @@ def with_cassettes(template: Any, settings: Any) -> Any:
 @click.option("--json", "as_json", is_flag=True, help="Exactly one line on stdout once connections are accepted.")
 def serve(apps: tuple[Path, ...], config: Path | None, as_json: bool, **flags: Any) -> None:
     """Start the mock. Each APP is a Dify DSL export or a folder of them; without any, five demo apps are there."""
-    loaded = _loaded(apps, config)
-    template, settings = _prepared(loaded, flags)
-    _warn(loaded, template)
-    sources = _sources(loaded, apps, config, flags) if settings.watch else None
-    from mockdify.serving import run_server  # noqa: PLC0415 - aiohttp is imported after mistakes were told
+    gc.disable()  # nothing that start-up makes is garbage; once connections are accepted it is on again
+    try:
+        loaded = _loaded(apps, config)
+        template, settings = _prepared(loaded, flags)
+        _warn(loaded, template)
+        sources = _sources(loaded, apps, config, flags) if settings.watch else None
+        from mockdify.serving import run_server  # noqa: PLC0415 - aiohttp is imported after mistakes were told
 
-    run_server(template, settings, as_json=as_json, sources=sources)
+        run_server(template, settings, as_json=as_json, sources=sources)
+    finally:
+        gc.enable()
 
 
 def _warn(loaded: Any, template: Any) -> None:

@@ -75,9 +75,9 @@ async def _serve(template: Template, settings: Settings, *, as_json: bool, sourc
     watching = None if sources is None else loop.create_task(_watch(engine, sources))
     # What start-up made lives as long as the server, and most of what a request makes lives in the store: looking at
     # it again and again costs a tenth of an answer.
-    gc.collect()
     gc.freeze()
     gc.set_threshold(20_000, 20, 50)
+    gc.enable()
     if as_json:
         print(ready_line(edge), flush=True)
         for line in warnings(settings):
