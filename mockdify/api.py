@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from mockdify.background import Background, Door
     from mockdify.config import AppConfig, Config, Settings
-    from mockdify.handles import Span
-    from mockdify.workspace import Template
+    from mockdify.handles import Conclusion, Span
+    from mockdify.workspace import Template, Workspace
 
     T = TypeVar("T")
 
@@ -107,6 +107,7 @@ class MockDify(World):
         self._config = configuration.load(path) if path else configuration.Config()
         self._apps = None if apps is None else _listed(apps)
         self._settings, self._template = self._made({}, self._apps)
+        self._concluded: tuple[Workspace, int, int] | None = None
         self._running: Background | None = None
         self._lock = Lock()
         self._further: list[FurtherWorkspace] = []
@@ -192,8 +193,26 @@ class MockDify(World):
         given = {"profile": profile, "seed": seed, "clock": clock, "pace": pace}
         changes = {name: value for name, value in given.items() if value is not None}
         chosen = self._apps if apps is None else _listed(apps)
-        template = self._made(changes, chosen)[1] if changes or apps is not None else self._template
-        self._door.reset(template)
+        if not changes and apps is None:
+            if self._door.server.state == self._concluded:
+                return  # nothing has happened since
+            self._door.reset(self._template)
+        else:
+            self._door.reset(self._made(changes, chosen)[1])
+
+    def conclude(self, *, strict: bool = True) -> Conclusion:
+        """What there is to say about the default workspace so far; then a fresh world, as `renew` makes it.
+
+        Args:
+            strict: whether to look for what the clients did wrong.
+        """
+        found = super().conclude(strict=strict)
+        self._concluded = self._door.server.state
+        return found
+
+    @property
+    def _made_of(self) -> Template:
+        return self._template
 
     # ------------------------------------------------------------------ what a workspace is made of
     def _made(self, changes: Mapping[str, Any], apps: list[AppSource] | None) -> tuple[Settings, Template]:

@@ -55,6 +55,8 @@ class Background:
         self._failed: BaseException | None = None
         self._lock = Lock()
         self._accepts_calls = False
+        self.calls = 0
+        """How often something was run in the server's thread from outside."""
         self._thread = Thread(target=self._run, name=f"mockdify-{next(_THREADS)}", daemon=True)
 
     # ------------------------------------------------------------------ life
@@ -122,12 +124,23 @@ class Background:
         except CancelledError:  # stopped in between
             raise MockdifyError(_NOT_RUNNING) from None
 
+    @property
+    def is_running(self) -> bool:
+        """Whether calls are taken; not after a fork either."""
+        return self._accepts_calls and self._thread.is_alive()
+
+    @property
+    def state(self) -> tuple[Workspace, int, int]:
+        """The same as long as nobody asked for anything, over HTTP or from here."""
+        return self.engine.default, self.engine.asked, self.calls
+
     @contextlib.contextmanager
     def _open(self) -> Iterator[None]:
         """Hand over inside: a call that is accepted is run before the loop ends."""
         with self._lock:
-            if not self._accepts_calls or not self._thread.is_alive():  # not alive: also after a fork
+            if not self.is_running:
                 raise MockdifyError(_NOT_RUNNING)
+            self.calls += 1
             yield
 
 
@@ -149,9 +162,16 @@ class Door:
         """What *function* gives for the workspace, run in the server's thread."""
         return self.server.call(lambda: function(self._workspace()))
 
+    def look(self) -> Workspace:
+        """The workspace, for what never changes while it is there."""
+        if not self.server.is_running:
+            raise MockdifyError(_NOT_RUNNING)
+        return self._workspace()
+
     def settled(self, function: Callable[[Workspace], T]) -> T:
         """The same, after exchanges whose last byte is out have ended (waits at most 2 s)."""
-        return self.server.run(lambda: self._settle(function))
+        found = self.server.call(lambda: self._at_rest(function))
+        return self.server.run(lambda: self._settle(function)) if found is None else found[0]
 
     def reset(self, template: Template | None = None) -> None:
         """A fresh world in this place: of *template*, or the same again."""
@@ -172,6 +192,11 @@ class Door:
             msg = f"the workspace {self.workspace_id!r} was closed"
             raise MockdifyError(msg)
         return found
+
+    def _at_rest(self, function: Callable[[Workspace], T]) -> tuple[T] | None:
+        """What *function* gives, unless something is on its way out."""
+        workspace = self._workspace()
+        return None if self.server.edge.is_open(workspace) else (function(workspace),)
 
     async def _settle(self, function: Callable[[Workspace], T]) -> T:
         await self.server.edge.settle(self._workspace())

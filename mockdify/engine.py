@@ -99,6 +99,8 @@ class Engine:
         self.control = control
         self.workspaces: dict[str, Workspace] = {}
         self._keys: dict[str, Known] = {}
+        self.asked = 0
+        """How many requests there were, those of the control API included."""
         self.default = self.create("default", template)
 
     # ------------------------------------------------------------------ workspaces
@@ -207,6 +209,7 @@ class Engine:
 
     def open(self, request: Request, *, instead: Reply | None = None) -> Handling:
         """Enter *request* in the journal of its workspace and prepare its reply, or take one that comes *instead*."""
+        self.asked += 1
         if self.control is not None and request.target.startswith(CONTROL):
             aside = self.default.journal.aside(request)
             return Handling(self.default, aside, instead or self.control(self, request))

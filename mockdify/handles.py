@@ -9,7 +9,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from operator import methodcaller
-from typing import TYPE_CHECKING, Any, TypeAlias, overload
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias, overload
 
 from mockdify import config as configuration
 from mockdify.durations import parse_duration
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
     from mockdify.background import Door
     from mockdify.journal import Exchange
     from mockdify.model import Failure
-    from mockdify.workspace import Installed, Workspace
+    from mockdify.workspace import Installed, Template, Workspace
 
     T = TypeVar("T")
 
-__all__ = ["AppHandle", "ClockHandle", "FurtherWorkspace", "JournalView", "Span", "World", "environment"]
+__all__ = ["AppHandle", "ClockHandle", "Conclusion", "FurtherWorkspace", "JournalView", "Span", "World", "environment"]
 
 __tracebackhide__ = methodcaller("errisinstance", MockdifyError)
 """What pytest asks: a user's mistake is shown where the user made it."""
@@ -276,12 +276,12 @@ class World:
     @property
     def seed(self) -> int:
         """The seed of all ids, texts and chances."""
-        return self._door.do(lambda workspace: workspace.template.seed)
+        return self._door.look().template.seed
 
     @property
     def profile(self) -> str:
         """The Dify release that is served."""
-        return self._door.do(lambda workspace: workspace.profile.name)
+        return self._door.look().profile.name
 
     def app(self, name: str) -> AppHandle:
         """The app called *name*: the stem of its DSL file, or one of the demo apps."""
@@ -332,13 +332,45 @@ class World:
         """What the clients did wrong so far: unknown paths, requests off contract, injected faults not met."""
         return self._door.settled(_problems)
 
+    def conclude(self, *, strict: bool = True) -> Conclusion:
+        """What there is to say about the workspace so far; then a fresh world in its place.
+
+        Args:
+            strict: whether to look for what the clients did wrong.
+        """
+        door, template = self._door, self._made_of
+
+        def end(workspace: Workspace) -> Conclusion:
+            wrong = _problems(workspace) if strict else []
+            found = Conclusion(wrong, list(workspace.journal), _explanations(workspace) if wrong else [])
+            door.server.engine.reset(workspace, template)
+            return found
+
+        return door.settled(end)
+
+    @property
+    def _made_of(self) -> Template | None:
+        """What a fresh world is made of; None: what this one is made of."""
+        return None
+
+
+class Conclusion(NamedTuple):
+    """What there was to say about a workspace."""
+
+    problems: list[str]
+    """What the clients did wrong."""
+    journal: list[Exchange]
+    reasons: list[str]
+    """Why requests ended as nobody asked for, where there are problems."""
+
 
 def _problems(workspace: Workspace) -> list[str]:
     from mockdify.reports import problems  # noqa: PLC0415 - many tests never ask
 
     # Faults of the configuration are the weather; the others somebody asked for.
     given = len(workspace.template.faults)
-    return problems(workspace.journal, [rule for rule in workspace.faults.rules if rule.id > given])
+    rules = [rule for rule in workspace.faults.rules if rule.id > given] if workspace.has_faults else []
+    return problems(workspace.journal, rules)
 
 
 def _explanations(workspace: Workspace) -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from mockdify.api import MockDify
-    from mockdify.handles import World
+    from mockdify.handles import FurtherWorkspace, World
     from mockdify.journal import Exchange
     from mockdify.recordings import PlayedCassette, RecordedCassette, Tally
 
@@ -61,28 +61,29 @@ class _Watch:
         """The default workspace and those that the test made."""
         if self._server is None:
             return []
-        return [self._server, *(one for one in self._server.workspaces if one not in self._others)]
+        return [self._server, *self._further]
 
-    def problems(self) -> list[str]:
-        """What the test's client did wrong."""
-        default, *further = self.worlds()
-        return default.problems() + [f"workspace {one.id}: {line}" for one in further for line in one.problems()]
+    @property
+    def _further(self) -> list[FurtherWorkspace]:
+        if self._server is None:
+            return []
+        return [one for one in self._server.workspaces if one not in self._others]
 
-    def give_back(self, *, failing: bool = False) -> None:
-        """The test is over: keep the journals, and leave nothing of the test in the server.
+    def give_back(self, *, strict: bool) -> list[str]:
+        """What the test's client did wrong. The journals are kept, and nothing of the test is left in the server.
 
         Args:
-            failing: whether somebody will read why requests ended as they did.
+            strict: whether anything is held against the client.
         """
-        server = self._server
-        assert server is not None
-        self._journals = self._read()
-        self._reasons = self._explained() if failing else {}
-        for one in server.workspaces:
-            if one not in self._others:
-                one.close()
+        default, further = self.worlds()[0], self._further
+        concluded = {world.id: world.conclude(strict=strict) for world in (*further, default)}
+        for world in further:
+            world.close()
         self._server = None
-        server.renew()
+        self._journals = {name: one.journal for name, one in reversed(concluded.items())}
+        self._reasons = {name: one.reasons for name, one in concluded.items()}
+        said = [f"workspace {world.id}: {line}" for world in further for line in concluded[world.id].problems]
+        return concluded[default.id].problems + said
 
     def section(self) -> str:
         """The seed, the journals, and why requests ended as nobody asked for."""
@@ -101,7 +102,7 @@ class _Watch:
         return "\n".join(lines)
 
     def _read(self) -> dict[str, list[Exchange]]:
-        return {world.id: list(world.journal) for world in self.worlds()} or self._journals
+        return {world.id: world.journal[:] for world in self.worlds()} or self._journals
 
     def _explained(self) -> dict[str, list[str]]:
         return {world.id: world.explanations() for world in self.worlds()} or self._reasons
@@ -207,8 +208,7 @@ def _mockdify(request: pytest.FixtureRequest, mockdify_server: MockDify) -> Iter
     yield server
 
     try:
-        wrong = watch.problems() if strict and not watch.failed else []
-        watch.give_back(failing=bool(wrong))
+        wrong = watch.give_back(strict=strict and not watch.failed)
     except MockdifyError as mistake:  # e.g. the test stopped the server
         raise _told(mistake) from None
     if wrong:
@@ -248,12 +248,11 @@ def mockdify_cassette(
         request.node.stash.setdefault(_watched, watch)
     try:
         yield made
-        wrong = watch.problems() if watch is not None and not watch.failed else []
         if isinstance(made, MockDify) and request.config.getoption("mockdify_played"):
             _tally(request.config).add(path, *made.asked)
     finally:
         if watch is not None:
-            watch.give_back(failing=bool(wrong))
+            wrong = watch.give_back(strict=not watch.failed)
         made.stop()
     if wrong:
         pytest.fail("\n  ".join(["mockdify: the cassette and the test do not fit:", *wrong]), pytrace=False)

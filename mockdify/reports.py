@@ -113,13 +113,17 @@ def problems(exchanges: Iterable[Exchange], faults: Iterable[FaultRule]) -> list
     """What should fail a test: unknown paths, requests off contract that were answered, *faults* that were not met."""
     found: list[str] = []
     for exchange in exchanges:
-        asked = f"{exchange.method} {exchange.path}"
         if _is_unknown(exchange):
-            found.append(f"unknown path: {asked}{_nearest(exchange.path)}")
+            found.append(f"unknown path: {_asked(exchange)}{_nearest(exchange.path)}")
         if 200 <= exchange.status < 300:
-            found += (f"off contract: {asked}: {said}" for said in off_contract(exchange))
-        found += (f"{asked}: {warning}" for warning in exchange.warnings if warning.startswith(_OURS))
+            found += (f"off contract: {_asked(exchange)}: {said}" for said in off_contract(exchange))
+        if exchange.is_warned:
+            found += (f"{_asked(exchange)}: {said}" for said in exchange.warnings if said.startswith(_OURS))
     return [*counted(found), *(_unmet(rule) for rule in faults if rule.is_unmet)]
+
+
+def _asked(exchange: Exchange) -> str:
+    return f"{exchange.method} {exchange.path}"
 
 
 def refusals(exchanges: Iterable[Exchange]) -> list[str]:

@@ -155,6 +155,10 @@ class Edge:
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"http://{host}:{self.port}/v1"
 
+    def is_open(self, workspace: Workspace) -> bool:
+        """Whether a reply of *workspace* is under way."""
+        return workspace in self._open.values()
+
     async def settle(self, workspace: Workspace, limit: float = 2.0) -> None:
         """Let the replies of *workspace* that are on their way out come to their end, at most *limit* seconds.
 
@@ -162,7 +166,7 @@ class Edge:
         that has just left is seen to have left.
         """
         for _ in range(_TURNS_TO_LEAVE):
-            if workspace not in self._open.values():
+            if not self.is_open(workspace):
                 return
             await asyncio.sleep(0)
         give_up = asyncio.get_running_loop().time() + limit

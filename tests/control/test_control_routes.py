@@ -501,8 +501,8 @@ def test_a_wrong_method_is_told_with_the_right_ones(server):
     ("body", "message"),
     [
         (
-            b'{"fault": "rate-limit",}',
-            "the body is not JSON: Expecting property name enclosed in double quotes at line 1, column 24",
+            b'{"fault": "rate-limit" 1}',
+            "the body is not JSON: Expecting ',' delimiter at line 1, column 24",
         ),
         (b"[1]", "the body must be a JSON object with: fault, on, when"),
         (b'"x"', "the body must be a JSON object"),
