@@ -53,6 +53,7 @@ class Chunks(Sent):
         super().__init__()
         self._head: bytes | None = head
         self._incoming = incoming
+        self._transport = incoming.transport
         self._chunked = True
         self._ended = False
 
@@ -64,7 +65,7 @@ class Chunks(Sent):
 
     def send(self, data: bytes) -> int:
         """Write one chunk; gives how many bytes are waiting for the client to read."""
-        transport = self._incoming.transport
+        transport = self._transport
         if transport is None or transport.is_closing():
             raise ConnectionResetError
         if data:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -38,31 +38,32 @@ class Router:
 
     def __init__(self, endpoints: Iterable[Endpoint]) -> None:
         self._fixed: dict[str, Match] = {}
-        self._open: list[tuple[re.Pattern[str], Match]] = []
+        self._open: list[Match] = []
         for endpoint in endpoints:
-            known = self._fixed.get(endpoint.rule) or next((m for _, m in self._open if m.rule == endpoint.rule), None)
+            known = self._fixed.get(endpoint.rule) or next((m for m in self._open if m.rule == endpoint.rule), None)
             if known is None:
                 known = Match(endpoint.rule, {})
                 if "<" in endpoint.rule:
-                    self._open.append((_compiled(endpoint.rule), known))
+                    self._open.append(known)
                 else:
                     self._fixed[endpoint.rule] = known
             known.by_method[endpoint.method] = endpoint
         # As werkzeug: of two rules that a path matches, the one with a word where the other has a slot.
-        self._open.sort(key=lambda one: [part.startswith("<") for part in one[1].rule.split("/")])
+        self._open.sort(key=lambda one: [part.startswith("<") for part in one.rule.split("/")])
 
     def find(self, path: str) -> Match | None:
         """The rule that *path* matches, exactly: no trailing slash, no other case."""
         fixed = self._fixed.get(path)
         if fixed is not None:
             return fixed
-        for pattern, match in self._open:
-            found = pattern.fullmatch(path)
+        for match in self._open:
+            found = _compiled(match.rule).fullmatch(path)
             if found is not None:
                 return Match(match.rule, match.by_method, found.groupdict())
         return None
 
 
+@cache
 def _compiled(rule: str) -> re.Pattern[str]:
     escaped = re.escape(rule).replace(r"\<", "<").replace(r"\>", ">")
     return re.compile(_SLOT.sub(lambda slot: f"(?P<{slot[2]}>{_SLOTS[slot[1]]})", escaped))

@@ -74,7 +74,7 @@ class OnWire:
     """Each `Body` is one HTTP chunk, also where unpaced streams go out in few pieces."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each answer or event, and freezing triples the cost
 class Head:
     """Status line and headers. Without `length` the body is streamed in chunks."""
 
@@ -112,7 +112,7 @@ class Raw:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)  # not frozen: one is made for each answer or event, and freezing triples the cost
 class Wait:
     """Nothing happens until the workspace's clock shows `until` (epoch seconds) or `wake` is signalled.
 

@@ -166,7 +166,8 @@ class Waiter:
             self._listen(clock.moved)
             self._listen(self.closed)
         if wake is not None:
-            self._listen(wake)
+            if wake is not self._signals[-1]:
+                self._listen(wake)
             if wake.is_set:
                 return True
         if self.closed.is_set:
