@@ -239,10 +239,15 @@ class Exchange:
         )
 
     @property
+    def raw_path(self) -> str:
+        """The request's path, without the query, as it came. Not to be shown."""
+        path = self._target.partition("?")[0]
+        return unquote(path) if "%" in path else path
+
+    @property
     def path(self) -> str:
         """The request's path, without the query."""
-        path = self._target.partition("?")[0]
-        return self.mask.text(unquote(path) if "%" in path else path)
+        return self.mask.text(self.raw_path)
 
     @property
     def mask(self) -> Masker:

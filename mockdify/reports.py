@@ -32,13 +32,18 @@ def exchange_line(exchange: Exchange) -> str:
 
 
 def _line(exchange: Exchange, ending: str) -> str:
-    words = [exchange.method, exchange.path, exchange.app or "-", exchange.user or "-", str(exchange.status or "-")]
-    line = f"{' '.join(words)} {exchange.ms:.1f}ms"
+    path = exchange.raw_path  # masked with the whole line
+    line = (
+        f"{exchange.method} {path} {exchange.app or '-'} {exchange.user or '-'} {exchange.status or '-'} "
+        f"{exchange.ms:.1f}ms"
+    )
     if exchange.fault:
         line += f" fault={exchange.fault}"
     if exchange.ended != "complete":
         line += f" ({exchange.ended})"
-    lines = [line + ending, *(f"! {warning}" for warning in exchange.warnings)]
+    lines = [line + ending]
+    if exchange.is_warned:
+        lines += (f"! {warning}" for warning in exchange.warnings)
     return exchange.mask.text("\n  ".join(map(_printed, lines)))
 
 

@@ -135,7 +135,7 @@ def warnings(settings: Settings) -> list[str]:
 
 def _heard(settings: Settings) -> Callable[[Handling], None] | None:
     """What is done about each exchange that is over."""
-    log = None if settings.quiet else log_request
+    log = None if settings.quiet else RequestLog()
     if not settings.self_check:
         return log
     from mockdify.selfcheck import hold  # noqa: PLC0415 - brings jsonschema at the first value
@@ -148,10 +148,23 @@ def _heard(settings: Settings) -> Callable[[Handling], None] | None:
     return heard
 
 
-def log_request(handling: Handling) -> None:
-    """Print the line of one request; what was asked of mockdify itself has none."""
-    if handling.exchange.id:
-        print(request_line(handling), file=sys.stderr)
+class RequestLog:
+    """Prints a line for each request, all of a turn of the loop in one write; what was asked of mockdify has none."""
+
+    def __init__(self) -> None:
+        self._handled: list[Handling] = []
+
+    def __call__(self, handling: Handling) -> None:
+        """Print the line of one request, soon: its answer goes out first."""
+        if not handling.exchange.id:
+            return
+        if not self._handled:
+            asyncio.get_running_loop().call_soon(self._print)
+        self._handled.append(handling)
+
+    def _print(self) -> None:
+        handled, self._handled = self._handled, []
+        print("\n".join(map(request_line, handled)), file=sys.stderr)
 
 
 def banner(edge: Edge, settings: Settings, out: TextIO) -> None:
