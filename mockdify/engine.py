@@ -276,7 +276,7 @@ class Engine:
         if installed is None:
             raise not_served(path)
         ctx = Context(request, workspace, installed, profile, exchange, match.values)
-        yield from _damaged(ctx, _honest(ctx, endpoint, match), _strike(ctx, match, token, suffix))
+        yield from _answered(ctx, endpoint, match, _strike(ctx, match, token, suffix))
 
     def _elsewhere(self, profile: Profile, request: Request) -> Reply:
         """Paths that are no endpoint: redirects, signed downloads, Dify's HTML 404."""
@@ -295,6 +295,14 @@ class Engine:
 
 
 # ---------------------------------------------------------------------- the honest reply
+def _answered(ctx: Context, endpoint: Endpoint, match: Match, strike: Strike | None) -> Reply:
+    """The reply to a request that has found its endpoint and its app."""
+    if strike is None and ctx.workspace.limits is None:  # most: a generator less that each event has to come through
+        _check(ctx, endpoint)
+        return endpoint.handler(ctx)
+    return _damaged(ctx, _honest(ctx, endpoint, match), strike)
+
+
 def _honest(ctx: Context, endpoint: Endpoint, match: Match) -> Reply:
     """Dify's own checks, in its order, then the handler."""
     if ctx.workspace.limits is not None:

@@ -1,5 +1,7 @@
 """`--self-check`: the mock keeps the promises it holds others to, and says so when it does not."""
 
+import asyncio
+
 import pytest
 from live import KEYS, PATHS, make_engine, request, said_to
 
@@ -61,5 +63,10 @@ def test_it_is_done_only_when_asked_for(capsys):
     _heard(Settings(self_check=True, quiet=True))(handling)
     assert handling.exchange.warnings
     assert capsys.readouterr().err == ""
-    _heard(Settings(self_check=True))(handling)
+
+    async def heard():
+        _heard(Settings(self_check=True))(handling)
+        await asyncio.sleep(0)  # the line is printed in the loop's next turn
+
+    asyncio.run(heard())
     assert "! self-check: " in capsys.readouterr().err
