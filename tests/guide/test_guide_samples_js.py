@@ -33,6 +33,15 @@ def run(mockdify, script, suffix=""):
     )
 
 
+def torn(mockdify, fault, is_torn):
+    """A run of the reader in which it met the cut: on a busy machine node may read both sides of it at once."""
+    for _ in range(5):
+        done = run(mockdify, "stream_reader.mjs", fault)
+        if is_torn(done):
+            return done
+    pytest.fail(f"never went wrong by {fault}: {done.stdout}")
+
+
 def test_the_blocking_sample_finds_its_result(mockdify):
     mockdify.app("chat").answer("Hi!")
     done = run(mockdify, "chat.mjs")
@@ -57,8 +66,7 @@ def test_the_reader_breaks_on_the_guides_own_stream(mockdify):
 @chops
 def test_the_reader_breaks_when_an_event_spans_two_network_chunks(mockdify):
     mockdify.app("chat").answer(chunks=["Hello", ", how", " are"])
-    done = run(mockdify, "stream_reader.mjs", "!chop;bytes=40")
-    assert done.returncode != 0
+    done = torn(mockdify, "!chop;bytes=40", lambda done: done.returncode != 0)
     assert "SyntaxError" in done.stderr
 
 
@@ -66,5 +74,5 @@ def test_the_reader_breaks_when_an_event_spans_two_network_chunks(mockdify):
 @pytest.mark.mockdify(profile="guide-delta")
 def test_the_reader_goes_wrong_when_a_character_spans_two_network_chunks(mockdify):
     mockdify.app("chat").answer(chunks=["你好"])
-    done = run(mockdify, "stream_reader.mjs", "!split-utf8")
-    assert "你好" not in done.stdout
+    done = torn(mockdify, "!split-utf8", lambda done: "你好" not in done.stdout)
+    assert "-- complete" in done.stdout
