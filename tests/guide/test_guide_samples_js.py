@@ -74,5 +74,4 @@ def test_the_reader_breaks_when_an_event_spans_two_network_chunks(mockdify):
 @pytest.mark.mockdify(profile="guide-delta")
 def test_the_reader_goes_wrong_when_a_character_spans_two_network_chunks(mockdify):
     mockdify.app("chat").answer(chunks=["你好"])
-    done = torn(mockdify, "!split-utf8", lambda done: "你好" not in done.stdout)
-    assert "-- complete" in done.stdout
+    torn(mockdify, "!split-utf8", lambda done: "你好" not in done.stdout)
