@@ -183,7 +183,7 @@ class Edge:
             return await self._answer(incoming)
 
     def _at_once(self, message: RawRequestMessage, body: bytes) -> bytes | Begun | None:
-        """Answer a request whose answer is whole and waits for nothing: a task would cost a third of it."""
+        """Answer a request whose answer is whole and waits for nothing, which needs no task."""
         raw = message.path
         if len(raw) > _SURELY_SHORT:
             return None
